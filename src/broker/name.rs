@@ -1,0 +1,68 @@
+//! Room names, parsed at the door.
+
+use crate::limits::ROOM_NAME_BYTES_MAX;
+use std::fmt;
+
+/// The name of a room: 1 to 128 bytes of printable ASCII without spaces. Valid by existing.
+///
+/// ASCII, so that no two names look alike and differ: what people see is the user's own content.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct RoomName(Box<str>);
+
+/// The text is no room name; [`fmt::Display`] says what would be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadRoomName;
+
+impl RoomName {
+    /// Checks that `raw` is a room name, without keeping it.
+    pub fn check(raw: &str) -> Result<&str, BadRoomName> {
+        let fits = (1..=ROOM_NAME_BYTES_MAX).contains(&raw.len());
+        let printable = raw.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits && printable { Ok(raw) } else { Err(BadRoomName) }
+    }
+
+    /// Takes `raw` as a room's name.
+    pub fn parse(raw: &str) -> Result<Self, BadRoomName> {
+        Self::check(raw).map(|name| Self(name.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for BadRoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a room's name is 1 to {ROOM_NAME_BYTES_MAX} bytes of printable ASCII without spaces"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printable_names_of_any_allowed_length_parse() {
+        for name in ["a", "lobby", "chat:42", "org:42:**", "a/b", &"x".repeat(ROOM_NAME_BYTES_MAX)] {
+            assert_eq!(RoomName::parse(name).map(|name| name.to_string()), Ok(name.to_owned()));
+        }
+    }
+
+    #[test]
+    fn empty_long_and_unprintable_names_are_refused() {
+        let long = "x".repeat(ROOM_NAME_BYTES_MAX + 1);
+        for name in ["", "a b", "a\nb", "a\0", "ä", "\u{430}", "\x7f", &long] {
+            assert_eq!(RoomName::parse(name), Err(BadRoomName), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Every bound that is not a setting, and the default of every bound that is one.
+//!
+//! Not here: the settings themselves (`config`). Invariant: each constant says what breaks when it
+//! is too low and when it is too high, and bounds that depend on each other are asserted at compile
+//! time. `docs/limits.md` is compared with this file by a test.
+
+// --- receiving -----------------------------------------------------------------------------
+
+/// Receive buffer, one per loop. Too low: whole messages spill. Too high: cold cache.
+pub const RECV_BUFFER_BYTES: usize = 256 * 1024;
+/// Reads of one connection in one tick. Too low: large messages take many ticks. Too high: one
+/// fast publisher holds up the others.
+pub const READS_PER_TICK_MAX: usize = 4;
+/// Connections accepted by a loop in one tick. Too low: a storm waits in the accept queue. Too
+/// high: a storm stalls delivery.
+pub const ACCEPTS_PER_TICK_MAX: usize = 64;
+/// Spare bytes that an unfinished message may hold beyond what was received. Too low: one
+/// allocation per fragment. Too high: many unfinished messages cost memory nobody sent.
+pub const SPILL_SLACK_BYTES: usize = 4 * 1024;
+
+// --- HTTP ----------------------------------------------------------------------------------
+
+/// Request line and header fields together; beyond it 431. Too low: cookies and tokens don't fit.
+/// Too high: slow senders hold memory.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Request target; beyond it 414. Too low: long queries fail. Too high: nothing but abuse.
+pub const HTTP_TARGET_BYTES_MAX: usize = 8 * 1024;
+/// Header fields of one request; beyond it 431. Too low: proxies add a dozen. Too high: parse time.
+pub const HTTP_FIELDS_MAX: usize = 100;
+/// One chunk-size line of a chunked body, extensions included; beyond it 400. Too low: signed
+/// chunks fail. Too high: bytes that are no payload and count against nothing.
+pub const HTTP_CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Trailer section of a chunked body; beyond it 431. Too low: checksums don't fit. Too high: as
+/// the head.
+pub const HTTP_TRAILER_BYTES_MAX: usize = 4 * 1024;
+/// Bytes discarded while a refused connection drains before its close. Too low: the peer's kernel
+/// resets and the answer is lost. Too high: a refused upload is read to its end.
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+// --- frames --------------------------------------------------------------------------------
+
+/// Longest frame header: RFC 6455 §5.2, 64-bit length and mask. Fixed by the RFC.
+pub const FRAME_HEADER_BYTES_MAX: usize = 14;
+/// Payload of a control frame: RFC 6455 §5.5. Fixed by the RFC.
+pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
+/// Default for the largest message; beyond it 1009. Too low: honest payloads are refused. Too
+/// high: one message fills every outbox.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Highest message bound a config may ask for: lengths in an outbox are 32-bit.
+pub const MESSAGE_BYTES_CEILING: usize = 256 * 1024 * 1024;
+/// Empty fragments of one message in a row; beyond it 1008. Too low: odd but honest clients are
+/// cut. Too high: CPU for bytes that carry nothing.
+pub const EMPTY_FRAGMENTS_MAX: u16 = 1024;
+/// Pongs queued on one connection; further ones replace the newest (RFC 6455 §5.5.3 allows it).
+/// Too low: nothing breaks. Too high: a ping flood that is never read grows the outbox.
+pub const PONGS_QUEUED_MAX: u8 = 16;
+
+// --- rooms ---------------------------------------------------------------------------------
+
+/// Bytes of a room's name. Too low: structured names don't fit. Too high: names dominate memory.
+pub const ROOM_NAME_BYTES_MAX: usize = 128;
+/// Default for the rooms of one process; beyond it a join or publish that would create one is
+/// refused. Too low: honest use is refused. Too high: a subscription bomb fills memory.
+pub const ROOMS_MAX: usize = 100_000;
+/// Default time an empty room is kept, with its `seq` and epoch. Too low: a reload of a page
+/// starts a new epoch. Too high: dead rooms count against the bound.
+pub const ROOM_GRACE_MS: u64 = 60_000;
+/// Patterns with options of their own in the config. Too low: large configs are refused. Too high:
+/// the scan at room creation shows.
+pub const ROOM_PATTERNS_MAX: usize = 256;
+
+// --- loops and links -----------------------------------------------------------------------
+
+/// Loops of one process. Too low: large machines idle. Too high: a room's table of loops grows.
+pub const LOOPS_MAX: usize = 64;
+/// Commands a loop may have under way at one home. Too low: a hop's latency bounds throughput.
+/// Too high: parked commands hold memory.
+pub const CREDIT_COMMANDS: u32 = 4_096;
+/// Payload bytes a loop may have under way at one home. Too low: large messages crawl. Too high: as
+/// above.
+pub const CREDIT_BYTES: u32 = 4 * 1024 * 1024;
+/// Batches in a loop's inbox. Too low: senders hold batches back. Too high: a stalled loop is
+/// noticed late.
+pub const INBOX_BATCHES_MAX: usize = 1_024;
+/// Bytes in a loop's inbox. Too low: large bursts wait at the home. Too high: a stalled loop holds
+/// memory.
+pub const INBOX_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes a home keeps for one destination loop before it parks commands. Too low: bursts park.
+/// Too high: memory beside a stalled loop.
+pub const OUTGOING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Inbox parcels taken in one tick. Too low: a burst takes many ticks. Too high: reads wait.
+pub const INBOX_PARCELS_PER_TICK_MAX: usize = 256;
+
+// --- writing -------------------------------------------------------------------------------
+
+/// Default for the bytes an outbox may hold. Too low: short stalls disconnect. Too high: slow
+/// readers hold memory.
+pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Default for the messages an outbox may hold. Too low: bursts of small messages disconnect.
+/// Too high: accounting by message means little.
+pub const OUTBOX_MESSAGES_MAX: u32 = 16 * 1024;
+/// Output above which a connection that makes us answer (echo, pipelined requests) is not read.
+/// Too low: pipelining stalls. Too high: memory for peers that don't read.
+pub const OUTBOX_HIGH_WATER_BYTES: usize = 256 * 1024;
+/// Slices of one vectored write. Too low: more system calls. Too high: stack, and IOV_MAX.
+pub const WRITEV_SLICES_MAX: usize = 64;
+/// Connections written between two looks at the poll. Too low: polling shows. Too high: a large
+/// room stalls the rest.
+pub const WRITES_PER_SLICE_MAX: usize = 256;
+/// Members up to which a room's members are flushed first. Too low: small rooms wait behind large
+/// ones. Too high: the order means nothing.
+pub const SMALL_ROOM_MEMBERS_MAX: usize = 256;
+/// Unsent bytes the kernel may hold per socket before it reports it full (`TCP_NOTSENT_LOWAT`). Too
+/// low: more wake-ups. Too high: backlog hides where no policy can reach it.
+pub const NOTSENT_LOWAT_BYTES: u32 = 128 * 1024;
+
+// --- connections and time ------------------------------------------------------------------
+
+/// Default for connections in all; beyond it 503. The descriptor limit may lower it.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections beyond the limit that are kept just long enough to be told 503, per loop. Too low:
+/// a refused client sees a reset. Too high: refusals hold descriptors.
+pub const REFUSALS_MAX: usize = 64;
+/// Descriptors kept for everything that is no client connection. Too low: EMFILE under load. Too
+/// high: connections that could have been served.
+pub const DESCRIPTORS_RESERVED: usize = 64;
+/// Default time for a TLS and HTTP handshake, and for each request. Too low: slow networks fail. Too
+/// high: slow senders hold descriptors.
+pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
+/// Default silence after which a ping is sent. Too low: radio wakes. Too high: proxies cut first.
+pub const HEARTBEAT_INTERVAL_MS: u64 = 30_000;
+/// Default time for any sign of life after the first ping. Too low: stalls look like death.
+pub const HEARTBEAT_TIMEOUT_MS: u64 = 10_000;
+/// Pings sent within the heartbeat time-out. Too low: one lost packet kills. Too high: noise.
+pub const HEARTBEAT_PINGS: u8 = 3;
+/// Default time for the peer's half of a close. Too low: late data is cut. Too high: descriptors.
+pub const CLOSE_TIMEOUT_MS: u64 = 5_000;
+/// Default time over which closes are spread when draining. Too low: a reconnect storm. Too high:
+/// slow deploys.
+pub const DRAIN_WINDOW_MS: u64 = 5_000;
+/// Default bound on the whole drain. Too low: queues are cut. Too high: supervisors kill first.
+pub const DRAIN_TIMEOUT_MS: u64 = 30_000;
+/// Time for every loop's answer to a question that spans loops. Too low: busy loops look dead.
+/// Too high: health checks time out first.
+pub const GATHER_TIMEOUT_MS: u64 = 1_000;
+/// Questions under way that one loop has asked. Too low: scrapes collide. Too high: memory for
+/// nothing.
+pub const GATHERS_MAX: usize = 256;
+/// Notices for the log kept between two looks. Too low: causes are missing. Too high: a storm
+/// fills memory.
+pub const NOTICES_MAX: usize = 1_024;
+/// Log lines of one kind in one second; more are counted and summed up. Too low: causes are
+/// missing. Too high: a storm of errors is a storm of lines.
+pub const LOG_LINES_PER_SECOND_MAX: u32 = 10;
+
+const _: () = assert!(RECV_BUFFER_BYTES >= HTTP_HEAD_BYTES_MAX + FRAME_HEADER_BYTES_MAX);
+const _: () = assert!(HTTP_TARGET_BYTES_MAX < HTTP_HEAD_BYTES_MAX);
+const _: () = assert!(WRITEV_SLICES_MAX <= 1024, "IOV_MAX on Linux");
+const _: () = assert!(INBOX_BYTES_MAX >= OUTGOING_BYTES_MAX, "a full outgoing must fit an inbox");
+const _: () = assert!(OUTBOX_BYTES_MAX >= MESSAGE_BYTES_MAX, "an outbox must hold one message");
+const _: () = assert!(MESSAGE_BYTES_CEILING < u32::MAX as usize / 4, "32-bit ranges in an outbox");
+const _: () = assert!(LOOPS_MAX <= u8::MAX as usize, "LoopId is a byte");
+const _: () = assert!(HEARTBEAT_PINGS > 0);
+const _: () = assert!(SMALL_ROOM_MEMBERS_MAX >= 1 && WRITES_PER_SLICE_MAX >= 1);

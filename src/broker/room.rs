@@ -18,7 +18,9 @@ pub struct LoopMembers {
 /// What a publication got from its room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Published {
-    /// Its number, contiguous from 1 within the room's epoch.
+    /// The room's epoch.
+    pub epoch: u64,
+    /// Its number, contiguous from 1 within the epoch.
     pub seq: u64,
     /// Members addressed: the count at that `seq`, a sender left out not counted.
     pub receivers: u32,
@@ -98,7 +100,11 @@ impl Room {
     /// get its own messages, else 0.
     pub fn publish(&mut self, left_out: u32) -> Published {
         self.seq += 1;
-        Published { seq: self.seq, receivers: self.members.saturating_sub(left_out) }
+        Published {
+            epoch: self.epoch,
+            seq: self.seq,
+            receivers: self.members.saturating_sub(left_out),
+        }
     }
 }
 

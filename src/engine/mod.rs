@@ -1,1 +1,35 @@
-//! engine.
+//! One loop's whole state, as plain data: bytes in, bytes and batches out.
+//!
+//! Not here: sockets, threads, clocks, random sources (`net` has them). [`Shard`] takes `handle_*`
+//! in and gives `poll_*` out, so that a simulator can run many of them in one thread with virtual
+//! links and virtual time. Invariants: a room has one home loop, the only writer of its state; per
+//! member, delivering touches the session and one link of its outbox and allocates nothing.
+#![deny(clippy::indexing_slicing)]
+
+mod batch;
+mod buffers;
+mod commands;
+mod credit;
+mod deadlines;
+mod endings;
+mod fanout;
+mod gather;
+mod hash;
+mod homes;
+mod ingest;
+mod members;
+mod outbox;
+mod overflow;
+mod requests;
+mod session;
+mod settings;
+mod shard;
+mod table;
+mod timers;
+mod websocket;
+mod writing;
+
+pub use batch::Batch;
+pub use hash::HashKey;
+pub use settings::Settings;
+pub use shard::{Action, Admission, Appetite, Notice, Progress, Setup, Shard};

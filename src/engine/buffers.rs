@@ -1,0 +1,212 @@
+//! The bytes that outboxes point into: one buffer per batch, counted without atomics.
+//!
+//! Members hold a slot and a range, never the buffer. Beside the batches there is one open buffer
+//! for what goes to a single connection (answers, control frames, echoes). Invariants: a buffer
+//! lives while its count is above zero; what a queued range covers never changes; bytes that are
+//! kept alive are accounted for by capacity, each buffer once.
+
+use super::batch::{Frame, Run};
+
+/// Size at which the open buffer is left to its holders and a new one is begun.
+const OPEN_BYTES_MAX: usize = 64 * 1024;
+/// Largest capacity that is kept for reuse when a buffer dies.
+const SPARE_BYTES_MAX: usize = 1024 * 1024;
+/// Dead buffers kept for reuse.
+const SPARES_MAX: usize = 8;
+
+/// A buffer's place; valid while the holder's count is in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct BufferId(pub(crate) u32);
+
+/// All buffers of one loop.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    slots: Vec<Buffer>,
+    free: Vec<u32>,
+    open: Option<BufferId>,
+    spares: Vec<Vec<u8>>,
+    pinned_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    runs: Vec<Run>,
+    frames: Vec<Frame>,
+    holders: u32,
+}
+
+impl Buffers {
+    /// Capacity of all buffers that are alive, each counted once.
+    pub(crate) const fn pinned_bytes(&self) -> usize {
+        self.pinned_bytes
+    }
+
+    /// An empty vector, reused where one is spare.
+    pub(crate) fn spare(&mut self) -> Vec<u8> {
+        self.spares.pop().unwrap_or_default()
+    }
+
+    /// Takes in the bytes of a batch with nobody holding them yet: follow with [`Self::hold`] for
+    /// each holder, then [`Self::settle`].
+    pub(crate) fn insert(
+        &mut self,
+        bytes: Vec<u8>,
+        runs: Vec<Run>,
+        frames: Vec<Frame>,
+    ) -> BufferId {
+        self.pinned_bytes += bytes.capacity();
+        let buffer = Buffer { bytes, runs, frames, holders: 0 };
+        match self.free.pop() {
+            Some(slot) => {
+                if let Some(place) = self.slots.get_mut(slot as usize) {
+                    *place = buffer;
+                }
+                BufferId(slot)
+            }
+            None => {
+                self.slots.push(buffer);
+                BufferId(u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 buffers"))
+            }
+        }
+    }
+
+    /// Counts `holders` more ranges into the buffer.
+    pub(crate) fn hold(&mut self, id: BufferId, holders: u32) {
+        if let Some(buffer) = self.slots.get_mut(id.0 as usize) {
+            buffer.holders += holders;
+        }
+    }
+
+    /// Gives one range back; the last one frees the buffer.
+    pub(crate) fn release(&mut self, id: BufferId) {
+        let Some(buffer) = self.slots.get_mut(id.0 as usize) else { return };
+        debug_assert!(buffer.holders > 0, "a range is given back once");
+        buffer.holders -= 1;
+        if buffer.holders == 0 {
+            self.settle(id);
+        }
+    }
+
+    /// Frees the buffer if nobody holds it.
+    pub(crate) fn settle(&mut self, id: BufferId) {
+        let Some(buffer) = self.slots.get_mut(id.0 as usize) else { return };
+        if buffer.holders > 0 {
+            return;
+        }
+        if self.open == Some(id) {
+            buffer.bytes.clear(); // Nobody looks into it: it goes on from the start.
+            return;
+        }
+        let Buffer { mut bytes, .. } = std::mem::take(buffer);
+        self.pinned_bytes -= bytes.capacity();
+        self.free.push(id.0);
+        if self.spares.len() < SPARES_MAX && (1..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
+            bytes.clear();
+            self.spares.push(bytes);
+        }
+    }
+
+    /// Appends what `write` writes to the open buffer, held once, and says where it is.
+    pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (BufferId, u32, u32) {
+        let id = self.open_buffer();
+        let buffer = self.slots.get_mut(id.0 as usize).expect("the open buffer is alive");
+        let (start, capacity) = (buffer.bytes.len(), buffer.bytes.capacity());
+        write(&mut buffer.bytes);
+        buffer.holders += 1;
+        self.pinned_bytes += buffer.bytes.capacity() - capacity;
+        let end = buffer.bytes.len();
+        (id, offset(start), offset(end))
+    }
+
+    /// The bytes of a range that the caller holds.
+    pub(crate) fn bytes(&self, id: BufferId, start: u32, end: u32) -> &[u8] {
+        let buffer = self.slots.get(id.0 as usize);
+        buffer.and_then(|buffer| buffer.bytes.get(start as usize..end as usize)).unwrap_or_default()
+    }
+
+    /// Bytes that the buffer keeps allocated.
+    pub(crate) fn capacity(&self, id: BufferId) -> usize {
+        self.slots.get(id.0 as usize).map_or(0, |buffer| buffer.bytes.capacity())
+    }
+
+    /// A run of the buffer and its frames.
+    pub(crate) fn run(&self, id: BufferId, run: u32) -> Option<(&Run, &[Frame])> {
+        let buffer = self.slots.get(id.0 as usize)?;
+        let run = buffer.runs.get(run as usize)?;
+        let frames = buffer.frames.get(run.frames_from as usize..run.frames_to as usize)?;
+        Some((run, frames))
+    }
+
+    fn open_buffer(&mut self) -> BufferId {
+        if let Some(id) = self.open {
+            let full =
+                self.slots.get(id.0 as usize).is_none_or(|b| b.bytes.len() >= OPEN_BYTES_MAX);
+            if !full {
+                return id;
+            }
+            self.open = None;
+            self.settle(id);
+        }
+        let bytes = self.spare();
+        let id = self.insert(bytes, Vec::new(), Vec::new());
+        self.open = Some(id);
+        id
+    }
+}
+
+/// An offset into a buffer; buffers stay far below 4 GiB (asserted in `limits`).
+pub(crate) fn offset(at: usize) -> u32 {
+    u32::try_from(at).expect("buffers stay below 4 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_release_frees_and_the_vector_is_reused() {
+        let mut buffers = Buffers::default();
+        let id = buffers.insert(vec![7; 100], Vec::new(), Vec::new());
+        buffers.hold(id, 2);
+        assert_eq!(buffers.pinned_bytes(), 100);
+        buffers.release(id);
+        assert_eq!(buffers.bytes(id, 98, 100), [7, 7]);
+        buffers.release(id);
+        assert_eq!(buffers.pinned_bytes(), 0);
+        assert_eq!(buffers.spare().capacity(), 100);
+    }
+
+    #[test]
+    fn a_batch_without_holders_is_gone_at_once() {
+        let mut buffers = Buffers::default();
+        let id = buffers.insert(vec![0; 10], Vec::new(), Vec::new());
+        buffers.settle(id);
+        assert_eq!(buffers.pinned_bytes(), 0);
+    }
+
+    #[test]
+    fn the_open_buffer_goes_on_while_held_and_starts_again_when_not() {
+        let mut buffers = Buffers::default();
+        let (id, start, end) = buffers.append(|out| out.extend(b"one"));
+        let (same, from, to) = buffers.append(|out| out.extend(b"three"));
+        assert_eq!((id, start, end, from, to), (same, 0, 3, 3, 8));
+        assert_eq!(buffers.bytes(id, from, to), b"three");
+        buffers.release(id);
+        buffers.release(id);
+        let (_, start, _) = buffers.append(|out| out.extend(b"x"));
+        assert_eq!(start, 0);
+    }
+
+    #[test]
+    fn a_full_open_buffer_is_left_to_its_holders() {
+        let mut buffers = Buffers::default();
+        let (first, start, end) = buffers.append(|out| out.resize(OPEN_BYTES_MAX, 1));
+        let (second, ..) = buffers.append(|out| out.push(2));
+        assert_ne!(first, second);
+        assert_eq!(buffers.bytes(first, start, end).len(), OPEN_BYTES_MAX);
+        buffers.release(first);
+        buffers.release(second);
+        assert_eq!(buffers.bytes(first, start, end), []);
+    }
+}

@@ -1,0 +1,324 @@
+//! Commands on their way to a room's home, and what a home does with them; the end of a tick.
+//!
+//! Invariants: commands of one connection for one room are applied in the order in which they were
+//! made; a home over its outgoing bound applies none but goes on draining publications, so that
+//! two full loops can't wait for each other; what is parked is bounded by the credit given.
+
+use super::batch::{
+    Answer, Batch, HomeCommand, Question, Reply, RoomRef, Sender, SentRoom, Spent, Topic,
+};
+use super::buffers::offset;
+use super::credit::is_worth_a_batch;
+use super::shard::Shard;
+use crate::broker::{CommandError, ConnKey, Encoding, LoopId, Now, PayloadKind, RoomHandle};
+use crate::limits::OUTGOING_BYTES_MAX;
+use crate::protocol::raw;
+
+impl Shard {
+    /// Handles what another loop sent.
+    pub fn handle_batch(&mut self, mut batch: Batch, now: Now) {
+        let from = batch.from;
+        self.credits.refund(from, std::mem::take(&mut batch.credit));
+        self.wake_waiting(from);
+        for question in std::mem::take(&mut batch.questions) {
+            self.handle_question(from, question, now);
+        }
+        if batch.runs.is_empty() && batch.replies.is_empty() {
+            return self.park(batch, now);
+        }
+        if !batch.commands.is_empty() {
+            let mut commands = Batch::new(from);
+            commands.commands = std::mem::take(&mut batch.commands);
+            commands.payloads = std::mem::take(&mut batch.payloads);
+            self.park(commands, now);
+        }
+        self.deliver(batch, now);
+    }
+
+    /// Ends the tick: what rooms published is laid out for every loop, and this loop's own share
+    /// is delivered.
+    pub fn end_tick(&mut self, now: Now) {
+        self.unpark(now);
+        self.go_on(now);
+        self.homes.lay_out(&mut self.outgoing);
+        // A question to all loops comes back through the same batch, so there may be a second one.
+        while self.outgoing.get(self.id.index()).is_some_and(|batch| !batch.is_empty()) {
+            let Some(own) = self.outgoing.get_mut(self.id.index()) else { break };
+            let batch = std::mem::replace(own, Batch::new(self.id));
+            self.handle_batch(batch, now);
+        }
+        self.wake_waiting(self.id);
+        self.next_batch = 0;
+    }
+
+    /// After [`Self::end_tick`]: the next batch for another loop. One that its inbox does not take
+    /// is to be given back by [`Self::handle_refused_batch`].
+    pub fn poll_batch(&mut self) -> Option<(LoopId, Batch)> {
+        while self.next_batch < usize::from(self.loops) {
+            let at = self.next_batch;
+            self.next_batch += 1;
+            let to = LoopId(u8::try_from(at).ok()?);
+            if to == self.id {
+                continue;
+            }
+            let refused = self.refused.get_mut(at)?.take();
+            if let Some(batch) = refused {
+                return Some((to, batch));
+            }
+            let owed = self.owed.get_mut(at)?;
+            let batch = self.outgoing.get_mut(at)?;
+            if batch.is_empty() && !is_worth_a_batch(*owed) {
+                continue;
+            }
+            batch.credit = std::mem::take(owed);
+            self.counters.batches_out += 1;
+            self.counters.batch_bytes.observe(batch.bytes() as u64);
+            return Some((to, std::mem::replace(batch, Batch::new(self.id))));
+        }
+        None
+    }
+
+    /// Keeps a batch that an inbox did not take; it is offered again after the next tick, before
+    /// anything newer for that loop.
+    pub fn handle_refused_batch(&mut self, to: LoopId, batch: Batch) {
+        self.counters.batches_held += 1;
+        if let Some(place) = self.refused.get_mut(to.index()) {
+            debug_assert!(place.is_none(), "one batch is offered at a time");
+            *place = Some(batch);
+        }
+    }
+
+    /// Whether a command for that home may be made now: there is credit, and where the home is
+    /// here, the outgoing bound is not reached.
+    pub(super) fn may_send_to(&self, home: LoopId) -> bool {
+        if home == self.id { !self.is_over_bound() } else { self.credits.is_left(home) }
+    }
+
+    /// Asks a room's home to count the connection in.
+    pub(super) fn submit_join(
+        &mut self,
+        home: LoopId,
+        key: ConnKey,
+        name: &str,
+        hash: u64,
+        now: Now,
+    ) {
+        if home == self.id {
+            let room = RoomRef::Name { name, hash };
+            return self.apply_join(self.id, key, room, Encoding::Raw, now);
+        }
+        let Some(batch) = self.outgoing.get_mut(home.index()) else { return };
+        let name = batch.push_payload(name.as_bytes());
+        batch.commands.push(HomeCommand::Join { key, name, hash, encoding: Encoding::Raw });
+    }
+
+    /// Sends a message to its room's home.
+    pub(super) fn submit_publish(
+        &mut self,
+        home: LoopId,
+        room: RoomRef<'_>,
+        kind: PayloadKind,
+        payload: &[u8],
+        sender: Sender,
+        now: Now,
+    ) {
+        if home == self.id {
+            return self.apply_publish(self.id, room, kind, payload, sender, now);
+        }
+        self.credits.spend(home, payload.len());
+        let Some(batch) = self.outgoing.get_mut(home.index()) else { return };
+        let room = match room {
+            RoomRef::Handle(handle) => SentRoom::Handle(handle),
+            RoomRef::Name { name, hash } => {
+                SentRoom::Name { name: batch.push_payload(name.as_bytes()), hash }
+            }
+        };
+        let payload = batch.push_payload(payload);
+        batch.commands.push(HomeCommand::Publish { room, kind, payload, sender });
+    }
+
+    /// Tells a room's home that a member of this loop is gone. Needs no credit: there are at most
+    /// as many leaves as memberships.
+    pub(super) fn tell_leave(&mut self, room: RoomHandle, now: Now) {
+        let encoding = Encoding::Raw;
+        if room.home == self.id {
+            return self.homes.leave(room, self.id, encoding, 1, now);
+        }
+        let Some(batch) = self.outgoing.get_mut(room.home.index()) else { return };
+        match batch.commands.last_mut() {
+            Some(HomeCommand::Leave { room: last, count, .. }) if *last == room => *count += 1,
+            _ => batch.commands.push(HomeCommand::Leave { room, encoding, count: 1 }),
+        }
+    }
+
+    /// Bytes that wait for other loops beyond what a home may hold for one of them.
+    fn is_over_bound(&self) -> bool {
+        let held = |at: usize| {
+            let making = self.outgoing.get(at).map_or(0, Batch::bytes);
+            let refused = self.refused.get(at).and_then(Option::as_ref).map_or(0, Batch::bytes);
+            making + refused
+        };
+        let most = (0..usize::from(self.loops)).map(held).max().unwrap_or(0);
+        most + self.homes.staged_bytes() > OUTGOING_BYTES_MAX
+    }
+
+    /// Applies a batch's commands behind all that are parked, as far as the bound allows.
+    fn park(&mut self, batch: Batch, now: Now) {
+        if batch.commands.is_empty() {
+            return;
+        }
+        self.parked.push_back((batch, 0));
+        if self.parked.len() == 1 {
+            self.unpark(now);
+        } else {
+            self.counters.commands_parked += 1;
+        }
+    }
+
+    fn unpark(&mut self, now: Now) {
+        while let Some((batch, mut next)) = self.parked.pop_front() {
+            while next < batch.commands.len() {
+                if self.is_over_bound() {
+                    self.counters.commands_parked += 1;
+                    self.parked.push_front((batch, next));
+                    return;
+                }
+                self.apply(&batch, next, now);
+                next += 1;
+            }
+        }
+    }
+
+    fn apply(&mut self, batch: &Batch, at: usize, now: Now) {
+        let from = batch.from;
+        let Some(command) = batch.commands.get(at).copied() else { return };
+        match command {
+            HomeCommand::Join { key, name, hash, encoding } => {
+                let name = std::str::from_utf8(batch.payload(name)).unwrap_or_default();
+                self.apply_join(from, key, RoomRef::Name { name, hash }, encoding, now);
+            }
+            HomeCommand::Leave { room, encoding, count } => {
+                self.homes.leave(room, from, encoding, count, now);
+            }
+            HomeCommand::Publish { room, kind, payload, sender } => {
+                let room = match room {
+                    SentRoom::Handle(handle) => RoomRef::Handle(handle),
+                    SentRoom::Name { name, hash } => {
+                        let name = std::str::from_utf8(batch.payload(name)).unwrap_or_default();
+                        RoomRef::Name { name, hash }
+                    }
+                };
+                let payload = batch.payload(payload);
+                self.apply_publish(from, room, kind, payload, sender, now);
+                if let Some(owed) = self.owed.get_mut(from.index()) {
+                    let Spent { commands, bytes } = *owed;
+                    *owed = Spent { commands: commands + 1, bytes: bytes + offset(payload.len()) };
+                }
+            }
+        }
+    }
+
+    fn apply_join(
+        &mut self,
+        from: LoopId,
+        key: ConnKey,
+        room: RoomRef<'_>,
+        encoding: Encoding,
+        now: Now,
+    ) {
+        let opened = match room {
+            RoomRef::Handle(handle) => Ok(handle),
+            RoomRef::Name { name, hash } => self.open_room(name, hash, now),
+        };
+        let joined = opened
+            .and_then(|room| self.homes.join(room, from, encoding).ok_or(CommandError::RoomLimit));
+        let reply = match joined {
+            Ok(welcome) => Reply::Joined {
+                key,
+                room: welcome.room,
+                seq: welcome.seq,
+                options: welcome.options,
+            },
+            Err(CommandError::RoomLimit) => {
+                self.counters.rooms_refused += 1;
+                Reply::JoinRefused { key }
+            }
+        };
+        self.push_reply(from, reply);
+    }
+
+    fn apply_publish(
+        &mut self,
+        from: LoopId,
+        room: RoomRef<'_>,
+        kind: PayloadKind,
+        payload: &[u8],
+        sender: Sender,
+        now: Now,
+    ) {
+        let left_out = match sender {
+            Sender::LeftOut(key) => Some((from, key)),
+            Sender::Member | Sender::Outsider(_) => None,
+        };
+        let handle = match room {
+            RoomRef::Handle(handle) => Ok(handle),
+            RoomRef::Name { name, hash } => self.open_room(name, hash, now),
+        };
+        let published = handle.and_then(|handle| {
+            let encode = |out: &mut Vec<u8>| raw::push_message(out, kind, payload);
+            self.homes.publish(handle, left_out, now, encode)
+        });
+        match (published, sender) {
+            (Ok(published), Sender::Outsider(key)) => {
+                self.counters.publications += 1;
+                self.push_reply(from, Reply::Ack { key, published });
+            }
+            (Ok(_), Sender::Member | Sender::LeftOut(_)) => self.counters.publications += 1,
+            (Err(error), Sender::Outsider(key)) => {
+                self.counters.rooms_refused += 1;
+                self.push_reply(from, Reply::PublishRefused { key, error });
+            }
+            // Its join was refused too, and that ends the connection.
+            (Err(CommandError::RoomLimit), Sender::Member | Sender::LeftOut(_)) => {}
+        }
+    }
+
+    fn open_room(&mut self, name: &str, hash: u64, now: Now) -> Result<RoomHandle, CommandError> {
+        let before = self.homes.len();
+        let opened = self.homes.open(name, hash, now);
+        self.counters.rooms_created += (self.homes.len() - before) as u64;
+        opened
+    }
+
+    fn push_reply(&mut self, to: LoopId, reply: Reply) {
+        if let Some(batch) = self.outgoing.get_mut(to.index()) {
+            batch.replies.push(reply);
+        }
+    }
+
+    /// Lets connections that waited for a home go on; each looks again whether it may.
+    fn wake_waiting(&mut self, home: LoopId) {
+        if !self.may_send_to(home) {
+            return;
+        }
+        for _ in 0..self.credits.waiting(home) {
+            let Some(key) = self.credits.poll_waiting(home) else { break };
+            self.unpause(key);
+        }
+    }
+
+    fn handle_question(&mut self, from: LoopId, question: Question, now: Now) {
+        match question {
+            Question::Ask { id, what } => {
+                let answer = match what {
+                    Topic::Health => Answer::Alive,
+                    Topic::Metrics => Answer::Counted(Box::new(self.counters())),
+                };
+                if let Some(batch) = self.outgoing.get_mut(from.index()) {
+                    batch.questions.push(Question::Answer { id, answer });
+                }
+            }
+            Question::Answer { id, answer } => self.handle_answer(from, id, answer, now),
+        }
+    }
+}

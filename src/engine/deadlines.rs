@@ -1,0 +1,167 @@
+//! What happens because time passes: time-outs, heartbeats, closes spread over a drain.
+//!
+//! Activity never touches the wheel: it notes a time on the session, and a deadline that fires too
+//! early is set again. Invariant: every connection has exactly one deadline until it is closed.
+
+use super::outbox::Content;
+use super::session::{Pause, Phase, Session};
+use super::shard::Shard;
+use super::timers::{TICK_MS, tick_of};
+use crate::broker::{ConnKey, Disconnect, Now};
+use crate::http::{RequestError, Response};
+use crate::limits::{
+    BODY_BYTES_PER_SECOND_MIN, HEARTBEAT_PINGS, HELD_BATCH_RETRY_MS, HTTP_IDLE_TIMEOUT_MS,
+};
+use crate::ws;
+
+/// A drain takes at most this long per connection, however long its window.
+pub(super) const DRAIN_SPREAD_PER_CONN_MS: u64 = 1;
+
+/// What a deadline means for its connection.
+enum Verdict {
+    /// It came too early: the next one is at that tick.
+    Later(u32),
+    Ping,
+    End(Disconnect),
+    /// The request did not come in time.
+    TimedOut,
+    /// The answer did not come in time.
+    Unanswered,
+}
+
+impl Shard {
+    /// Acts on everything that is due.
+    pub fn handle_deadlines(&mut self, now: Now) {
+        let tick = tick_of(now.mono_ms);
+        while let Some(index) = self.timers.poll_due(tick) {
+            let Some(generation) = self.sessions.generation_at(index) else { continue };
+            self.handle_due(ConnKey { index, generation }, tick, now);
+        }
+        self.counters.rooms_deleted += self.homes.expire(now) as u64;
+        self.expire_gathers(now);
+    }
+
+    /// Milliseconds until the shard wants another tick; `None` when nothing is due.
+    pub fn poll_timeout(&self, now: Now) -> Option<u64> {
+        if !self.resumed.is_empty() || !self.actions.is_empty() || self.has_dirty() {
+            return Some(0);
+        }
+        let held = self.refused.iter().any(Option::is_some) || !self.parked.is_empty();
+        let timer = self.timers.next_due().map(|tick| {
+            let ahead = tick.saturating_sub(tick_of(now.mono_ms));
+            u64::from(ahead) * TICK_MS + TICK_MS - now.mono_ms % TICK_MS
+        });
+        let until = |due: u64| due.saturating_sub(now.mono_ms);
+        [
+            held.then_some(HELD_BATCH_RETRY_MS),
+            timer,
+            self.homes.next_expiry_ms().map(until),
+            self.gathers.next_deadline_ms().map(until),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Sets the deadline that the connection's phase asks for.
+    pub(super) fn arm(&mut self, key: ConnKey) {
+        let Some(session) = self.sessions.get(key.index, key.generation) else { return };
+        let due = self.due(session);
+        self.timers.set(key.index, due);
+    }
+
+    /// When the connection's phase ends by itself, as far as is known now.
+    fn due(&self, session: &Session) -> u32 {
+        let settings = &self.settings;
+        let (from, ms) = match &session.phase {
+            Phase::Head(reader) if reader.is_idle() && session.served => {
+                (session.since, HTTP_IDLE_TIMEOUT_MS)
+            }
+            Phase::Head(_) | Phase::Waiting(_) => (session.since, settings.handshake_timeout_ms),
+            Phase::Body(body) => {
+                let paid = body.reader.received() as u64 * 1000 / BODY_BYTES_PER_SECOND_MIN;
+                (session.since, settings.handshake_timeout_ms + paid)
+            }
+            Phase::Raw(_) | Phase::Echo(_) => {
+                let pings = u64::from(session.pings);
+                let wait = settings.heartbeat_timeout_ms * pings / u64::from(HEARTBEAT_PINGS);
+                (session.heard, settings.heartbeat_interval_ms + wait)
+            }
+            Phase::Closing(_) | Phase::Linger(_) | Phase::Finishing | Phase::Gone => {
+                (session.since, settings.close_timeout_ms)
+            }
+        };
+        from.saturating_add(u32::try_from(ms.div_ceil(TICK_MS)).unwrap_or(u32::MAX / 2))
+    }
+
+    fn handle_due(&mut self, key: ConnKey, tick: u32, now: Now) {
+        match self.verdict(key, tick) {
+            Verdict::Later(due) => return self.timers.set(key.index, due),
+            Verdict::Ping => {
+                self.counters.pings_out += 1;
+                self.push_control(key, Content::Control, |out| {
+                    ws::push_frame(out, ws::Opcode::Ping, &[]);
+                });
+            }
+            Verdict::End(Disconnect::CloseTimeout) => {
+                return self.close_now(key, Disconnect::CloseTimeout, now);
+            }
+            Verdict::End(reason @ (Disconnect::Http | Disconnect::RequestTimeout)) => {
+                return self.close_now(key, reason, now);
+            }
+            Verdict::End(reason) => return self.disconnect(key, reason, now),
+            Verdict::TimedOut => {
+                return self.refuse(key, &RequestError::Timeout.response(), now);
+            }
+            Verdict::Unanswered => {
+                let text = "the room's home did not answer in time; try again";
+                return self.refuse(key, &Response::problem(503, text), now);
+            }
+        }
+        self.arm(key);
+    }
+
+    fn verdict(&mut self, key: ConnKey, tick: u32) -> Verdict {
+        let draining = self.draining;
+        let Some(session) = self.sessions.get_mut(key.index, key.generation) else {
+            return Verdict::End(Disconnect::Internal);
+        };
+        if draining && session.phase.is_websocket() {
+            return Verdict::End(Disconnect::Draining);
+        }
+        // The clock stands still while we are the ones who don't listen.
+        if !matches!(session.pause, Pause::No | Pause::Answer) {
+            session.heard = tick;
+            session.pings = 0;
+            if matches!(session.phase, Phase::Body(_)) {
+                session.since = tick;
+            }
+        }
+        let due = match self.sessions.get(key.index, key.generation) {
+            Some(session) => self.due(session),
+            None => tick,
+        };
+        if due > tick {
+            return Verdict::Later(due);
+        }
+        let Some(session) = self.session(key) else { return Verdict::End(Disconnect::Internal) };
+        match &session.phase {
+            Phase::Head(reader) if reader.is_idle() && session.served => {
+                Verdict::End(Disconnect::Http)
+            }
+            Phase::Head(reader) if reader.is_idle() => Verdict::End(Disconnect::RequestTimeout),
+            Phase::Head(_) | Phase::Body(_) => Verdict::TimedOut,
+            Phase::Waiting(_) => Verdict::Unanswered,
+            Phase::Raw(_) | Phase::Echo(_) if session.pings >= HEARTBEAT_PINGS => {
+                Verdict::End(Disconnect::NoPong)
+            }
+            Phase::Raw(_) | Phase::Echo(_) => {
+                session.pings += 1;
+                Verdict::Ping
+            }
+            Phase::Closing(_) | Phase::Linger(_) | Phase::Finishing | Phase::Gone => {
+                Verdict::End(Disconnect::CloseTimeout)
+            }
+        }
+    }
+}

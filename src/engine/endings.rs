@@ -1,0 +1,220 @@
+//! How connections end: by our decision, by the peer's, by a drain, or at once.
+//!
+//! Invariants: an ending is decided once, and its first reason stands; whoever ends has left its
+//! room before the call returns; nothing follows a close frame.
+
+use super::deadlines::DRAIN_SPREAD_PER_CONN_MS;
+use super::outbox::Content;
+use super::session::{Membership, Phase};
+use super::shard::{Action, Notice, Shard};
+use super::timers::tick_of;
+use crate::broker::{ConnKey, Disconnect, Now};
+use crate::limits::LINGER_BYTES_MAX;
+use crate::protocol::{self, raw};
+use crate::ws;
+
+impl Shard {
+    /// Starts shutting down: idle requests end, WebSockets are closed one after another over the
+    /// drain window, and every new request is answered 503.
+    pub fn handle_drain(&mut self, now: Now) {
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        let keys: Vec<(u32, u32)> = self.sessions.keys().collect();
+        let count = keys.len() as u64;
+        let window = self.settings.drain_window_ms.min(count * DRAIN_SPREAD_PER_CONN_MS);
+        for (nth, (index, generation)) in (0_u64..).zip(keys) {
+            let key = ConnKey { index, generation };
+            let Some(session) = self.session(key) else { continue };
+            match &session.phase {
+                Phase::Head(reader) if reader.is_idle() => {
+                    self.close_now(key, Disconnect::Draining, now);
+                }
+                Phase::Raw(_) | Phase::Echo(_) => {
+                    let due = now.mono_ms + window * nth / count;
+                    self.timers.set(index, tick_of(due));
+                }
+                Phase::Head(_)
+                | Phase::Body(_)
+                | Phase::Waiting(_)
+                | Phase::Closing(_)
+                | Phase::Linger(_)
+                | Phase::Finishing
+                | Phase::Gone => {}
+            }
+        }
+    }
+
+    /// Closes a WebSocket for a reason of ours. What is queued goes out first when we close in
+    /// peace; otherwise only the frame that has been begun does.
+    pub(super) fn disconnect(&mut self, key: ConnKey, reason: Disconnect, now: Now) {
+        let Some(phase) = self.take_phase(key) else { return };
+        let reader = match phase {
+            Phase::Raw(raw) => {
+                self.leave(raw.membership, now);
+                Some(raw.reader)
+            }
+            Phase::Echo(reader) => Some(reader),
+            Phase::Head(_)
+            | Phase::Body(_)
+            | Phase::Waiting(_)
+            | Phase::Closing(_)
+            | Phase::Linger(_)
+            | Phase::Finishing
+            | Phase::Gone => {
+                self.put_phase(key, phase);
+                return self.finish(key, reason, now);
+            }
+        };
+        self.counters.websockets -= 1;
+        let Some(code) = raw::close_code(reason) else { return self.end(key, reason, now) };
+        self.note_ending(key, reason, code);
+        if matches!(reason, Disconnect::Normal | Disconnect::Draining) {
+            self.push_answer(key, |out| ws::push_close(out, code, ""));
+            return self.begin_phase(key, Phase::Closing(reader), now);
+        }
+        self.drop_queued(key);
+        self.push_control(key, Content::Control, |out| ws::push_close(out, code, ""));
+        match reason {
+            // Nobody is there to answer.
+            Disconnect::NoPong => self.begin_phase(key, Phase::Finishing, now),
+            Disconnect::Protocol | Disconnect::BadUtf8 | Disconnect::TooBig => {
+                self.begin_phase(key, Phase::Closing(None), now);
+            }
+            Disconnect::Normal
+            | Disconnect::Draining
+            | Disconnect::WrongData
+            | Disconnect::Policy
+            | Disconnect::Unauthorized
+            | Disconnect::RateLimited
+            | Disconnect::Internal
+            | Disconnect::OverCapacity
+            | Disconnect::SlowConsumer
+            | Disconnect::RequestTimeout
+            | Disconnect::CloseTimeout
+            | Disconnect::Http
+            | Disconnect::Io => self.begin_phase(key, Phase::Closing(reader), now),
+        }
+    }
+
+    /// Fails a WebSocket whose peer broke the protocol (RFC 6455 §7.1.7).
+    pub(super) fn fail(&mut self, key: ConnKey, error: ws::ProtocolError, now: Now) {
+        self.notice(Notice::Violation { key, error });
+        self.disconnect(key, protocol::reason(error), now);
+        if let Some(session) = self.session(key)
+            && matches!(session.phase, Phase::Closing(Some(_)))
+        {
+            session.phase = Phase::Closing(None); // Its reader is not to be used again.
+        }
+    }
+
+    /// Answers the peer's close with its own code; then the connection is closed by us first
+    /// (RFC 6455 §7.1.1).
+    pub(super) fn answer_close(&mut self, key: ConnKey, code: Option<u16>, now: Now) {
+        let Some(phase) = self.take_phase(key) else { return };
+        if phase.is_websocket() {
+            self.counters.websockets -= 1;
+        }
+        if let Phase::Raw(raw) = phase {
+            self.leave(raw.membership, now);
+        }
+        self.note_ending(key, Disconnect::Normal, code.unwrap_or(0));
+        self.drop_queued(key);
+        self.push_control(key, Content::Control, |out| match code {
+            Some(code) => ws::push_close(out, code, ""),
+            None => ws::push_frame(out, ws::Opcode::Close, &[]),
+        });
+        self.begin_phase(key, Phase::Finishing, now);
+    }
+
+    /// Lets what is queued go out, then closes.
+    pub(super) fn finish(&mut self, key: ConnKey, reason: Disconnect, now: Now) {
+        let Some(phase) = self.take_phase(key) else { return };
+        if matches!(phase, Phase::Gone) {
+            return;
+        }
+        self.note_ending(key, reason, 0);
+        self.begin_phase(key, Phase::Finishing, now);
+        self.settle_if_flushed(key, now);
+    }
+
+    /// After a response that ends the connection: the peer gets time to read it (RFC 9112 §9.6).
+    pub(super) fn linger(&mut self, key: ConnKey, now: Now) {
+        if self.take_phase(key).is_none() {
+            return;
+        }
+        self.note_ending(key, Disconnect::Http, 0);
+        self.begin_phase(key, Phase::Linger(LINGER_BYTES_MAX), now);
+    }
+
+    /// Ends a connection at once: it leaves its room, its outbox is given back, its socket is to
+    /// be dropped.
+    pub(super) fn close_now(&mut self, key: ConnKey, reason: Disconnect, now: Now) {
+        let Some(phase) = self.take_phase(key) else { return };
+        match phase {
+            Phase::Gone => return, // Its close is under way.
+            Phase::Raw(raw) => {
+                self.counters.websockets -= 1;
+                self.leave(raw.membership, now);
+            }
+            Phase::Echo(_) => self.counters.websockets -= 1,
+            Phase::Closing(_) | Phase::Linger(_) | Phase::Finishing => {}
+            Phase::Head(_) | Phase::Body(_) | Phase::Waiting(_) => {}
+        }
+        self.end(key, reason, now);
+    }
+
+    /// What all endings have in common, once the phase has been taken out.
+    fn end(&mut self, key: ConnKey, reason: Disconnect, _now: Now) {
+        self.note_ending(key, reason, 0);
+        let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
+        let queued = session.outbox.bytes() as u64;
+        session.outbox.clear(&mut self.nodes, &mut self.buffers);
+        self.counters.outbox_bytes -= queued;
+        if let Some(unread) = session.unread.take() {
+            self.counters.spill_bytes -= unread.len() as u64;
+        }
+        let (reason, code) = (session.reason, session.close_code);
+        self.timers.clear(key.index);
+        if let Some(count) = self.counters.connections_closed.get_mut(reason.index()) {
+            *count += 1;
+        }
+        let code = (code != 0).then_some(code);
+        self.actions.push_back(Action::Close { key, reason, code });
+    }
+
+    /// Keeps the first reason for an ending.
+    fn note_ending(&mut self, key: ConnKey, reason: Disconnect, code: u16) {
+        let Some(session) = self.session(key) else { return };
+        if session.reason == Disconnect::Io {
+            session.reason = reason;
+        }
+        if session.close_code == 0 {
+            session.close_code = code;
+        }
+    }
+
+    /// Gives back what is queued, but for the rest of a frame that has been begun.
+    fn drop_queued(&mut self, key: ConnKey) {
+        let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
+        let before = session.outbox.bytes() as u64;
+        session.outbox.keep_begun(&mut self.nodes, &mut self.buffers);
+        self.counters.outbox_bytes -= before - session.outbox.bytes() as u64;
+    }
+
+    /// Takes a member out of its room, here and at its home.
+    pub(super) fn leave(&mut self, membership: Membership, now: Now) {
+        // A pending join is answered with a leave when its reply finds the key stale.
+        let Membership::Joined(place) = membership else { return };
+        let Some((room, moved)) = self.members.leave(place) else { return };
+        self.counters.leaves += 1;
+        if let Some(index) = moved
+            && let Some(session) = self.sessions.at_mut(index)
+            && let Phase::Raw(raw) = &mut session.phase
+            && let Membership::Joined(other) = &mut raw.membership
+        {
+            other.position = place.position;
+        }
+        self.tell_leave(room, now);
+    }
+}

@@ -1,0 +1,191 @@
+//! What a loop does with a batch for its own connections: replies first, then each room's run to
+//! each of the room's members.
+//!
+//! This is the hot path: per member it touches the session and one link, and allocates nothing.
+//! Invariants: a member gets a run from the `seq` after the one at which it joined; a sender left
+//! out gets the pieces around its own messages; nobody joins or leaves while a run is handed out.
+
+use super::batch::{Batch, Frame, Reply, Run};
+use super::buffers::BufferId;
+use super::members::{LocalRoom, Place};
+use super::outbox::{Chunk, Content, frames_between};
+use super::session::{Dirty, Membership, Phase, Session};
+use super::shard::{Shard, is_small};
+use super::table::Table;
+use crate::api;
+use crate::broker::{ConnKey, Disconnect, Now, RoomHandle, RoomOptions};
+
+impl Shard {
+    /// Handles the replies and publications of a batch.
+    pub(super) fn deliver(&mut self, batch: Batch, now: Now) {
+        let Batch { replies, runs, frames, bytes, .. } = batch;
+        let mut fresh: Vec<LocalRoom> = Vec::new();
+        for reply in replies {
+            self.handle_reply(reply, &mut fresh, now);
+        }
+        if !runs.is_empty() {
+            let count = runs.len();
+            let buffer = self.buffers.insert(bytes, runs, frames);
+            self.buffers.hold(buffer, 1); // While it is handed out.
+            for run in 0..count {
+                self.hand_out(buffer, super::buffers::offset(run), now);
+            }
+            self.buffers.release(buffer);
+        }
+        for room in fresh {
+            self.members.settle(room);
+        }
+        self.end_doomed(now);
+    }
+
+    fn handle_reply(&mut self, reply: Reply, fresh: &mut Vec<LocalRoom>, now: Now) {
+        match reply {
+            Reply::Joined { key, room, seq, options, .. } => {
+                match self.enter(key, room, options, seq) {
+                    Some(place) => fresh.push(place.room),
+                    // It left, or its slot has another tenant: the home must not count it.
+                    None => self.tell_leave(room, now),
+                }
+            }
+            Reply::JoinRefused { key, .. } => self.doomed.push((key, Disconnect::OverCapacity)),
+            Reply::Ack { key, published } => {
+                let response = api::published(published.seq, published.epoch, published.receivers);
+                self.answer(key, &response, now);
+            }
+            Reply::PublishRefused { key, error } => self.answer_refused(key, error, now),
+        }
+    }
+
+    /// Enters a member whose join its home has counted. `None` for a stale key.
+    fn enter(
+        &mut self,
+        key: ConnKey,
+        room: RoomHandle,
+        options: RoomOptions,
+        seq: u64,
+    ) -> Option<Place> {
+        let session = self.sessions.get_mut(key.index, key.generation)?;
+        let Phase::Raw(raw) = &mut session.phase else { return None };
+        if !matches!(raw.membership, Membership::Pending(_)) {
+            return None;
+        }
+        let place = self.members.join(room, options, key.index, seq);
+        raw.membership = Membership::Joined(place);
+        self.counters.joins += 1;
+        Some(place)
+    }
+
+    /// Gives one room's run to each of the room's members on this loop.
+    fn hand_out(&mut self, buffer: BufferId, run_index: u32, now: Now) {
+        let Some((run, frames)) = self.buffers.run(buffer, run_index) else { return };
+        let run = *run;
+        let messages = super::buffers::offset(frames.len());
+        self.counters.run_messages.observe(u64::from(messages));
+        let left_out: Vec<ConnKey> = if run.leaves_out {
+            frames.iter().filter_map(|f| f.left_out).collect()
+        } else {
+            Vec::new()
+        };
+        mark(&mut self.sessions, &left_out, true);
+        let Some((_, room)) = self.members.find(run.room) else {
+            return mark(&mut self.sessions, &left_out, false);
+        };
+        let small = is_small(room.conns.len());
+        let settled = room.conns.len() - room.fresh.len();
+        let whole = Chunk {
+            buffer,
+            start: run.start,
+            end: run.end,
+            content: Content::Run(run_index),
+            messages,
+        };
+        let mut given = 0;
+        for &index in room.conns.iter().take(settled) {
+            let Some(session) = self.sessions.at_mut(index) else { continue };
+            if session.blocked || session.left_out {
+                self.special.push((index, run.start));
+                continue;
+            }
+            session.outbox.push(&mut self.nodes, whole);
+            given += 1;
+            if session.dirty == Dirty::No {
+                session.dirty = if small {
+                    self.dirty_small.push_back(index);
+                    Dirty::Small
+                } else {
+                    self.dirty_large.push_back(index);
+                    Dirty::Large
+                };
+            }
+        }
+        for (&index, &seq) in room.conns.iter().skip(settled).zip(&room.fresh) {
+            self.special.push((index, start_after(&run, frames, seq)));
+        }
+        let options = room.options;
+        self.buffers.hold(buffer, given);
+        self.counters.messages_out += u64::from(given) * u64::from(messages);
+        self.counters.outbox_bytes += u64::from(given) * u64::from(whole.len());
+        for (index, start) in std::mem::take(&mut self.special) {
+            self.hand_pieces(index, Chunk { start, ..whole }, &options, now);
+        }
+        mark(&mut self.sessions, &left_out, false);
+    }
+
+    /// Gives one member what it is to get of a run: all of `chunk` but its own messages if it is
+    /// left out of those, as far as its outbox takes it.
+    fn hand_pieces(&mut self, index: u32, chunk: Chunk, options: &RoomOptions, now: Now) {
+        let Content::Run(run) = chunk.content else { return };
+        let Some(generation) = self.sessions.generation_at(index) else { return };
+        let key = ConnKey { index, generation };
+        let left_out = self.sessions.at(index).is_some_and(|session| session.left_out);
+        let mut start = chunk.start;
+        let mut pieces: Vec<Chunk> = Vec::new();
+        if let Some((_, frames)) = self.buffers.run(chunk.buffer, run) {
+            let mut piece = |from: u32, to: u32| {
+                if from < to {
+                    let messages = frames_between(frames, from, to);
+                    pieces.push(Chunk { start: from, end: to, messages, ..chunk });
+                }
+            };
+            let mut before = chunk.start;
+            for frame in frames.iter().filter(|frame| frame.end > chunk.start) {
+                if left_out && frame.left_out == Some(key) {
+                    piece(start, before);
+                    start = frame.end;
+                }
+                before = frame.end;
+            }
+            piece(start, chunk.end);
+        }
+        for piece in pieces {
+            self.push_piece(key, piece, options, now);
+        }
+    }
+
+    /// Disconnects those for whom handing out found no other way.
+    pub(super) fn end_doomed(&mut self, now: Now) {
+        for (key, reason) in std::mem::take(&mut self.doomed) {
+            if self.session(key).is_some_and(|session| session.phase.is_websocket()) {
+                self.disconnect(key, reason, now);
+            }
+        }
+    }
+}
+
+/// Marks the sessions that are left out of parts of the run in hand.
+fn mark(sessions: &mut Table<Session>, keys: &[ConnKey], left_out: bool) {
+    for key in keys {
+        if let Some(session) = sessions.get_mut(key.index, key.generation) {
+            session.left_out = left_out;
+        }
+    }
+}
+
+/// Where the part of a run begins that comes after `seq`.
+fn start_after(run: &Run, frames: &[Frame], seq: u64) -> u32 {
+    let Some(known) = (seq + 1).checked_sub(run.first_seq).filter(|known| *known > 0) else {
+        return run.start;
+    };
+    let last_known = usize::try_from(known - 1).unwrap_or(usize::MAX);
+    frames.get(last_known).map_or(run.end, |frame| frame.end)
+}

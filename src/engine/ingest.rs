@@ -1,0 +1,137 @@
+//! Bytes from a socket, handed to whatever phase the connection is in.
+//!
+//! Not here: what a request or a frame means (`requests`, `websocket`). Invariant: input is
+//! consumed in order; what a paused connection can't take yet is kept, at most one receive buffer.
+
+use super::session::{Pause, Phase};
+use super::shard::{Action, Appetite, Shard};
+use super::timers::tick_of;
+use crate::broker::{ConnKey, Disconnect, Now};
+use crate::limits::LINGER_BYTES_MAX;
+
+impl Shard {
+    /// Handles what was read from a connection. The bytes may be changed in place.
+    pub fn handle_bytes(&mut self, key: ConnKey, input: &mut [u8], now: Now) -> Appetite {
+        let Some(session) = self.sessions.get_mut(key.index, key.generation) else {
+            return Appetite::Pause;
+        };
+        session.heard = tick_of(now.mono_ms);
+        session.pings = 0;
+        self.counters.bytes_in += input.len() as u64;
+        self.ingest(key, input, now)
+    }
+
+    /// Handles the end of what the peer sends.
+    pub fn handle_eof(&mut self, key: ConnKey, now: Now) {
+        let Some(session) = self.session(key) else { return };
+        session.eof = true;
+        if session.unread.is_some() {
+            return; // The end comes after what was not handled yet.
+        }
+        self.apply_eof(key, now);
+    }
+
+    /// Handles a failed read or write: the connection is gone.
+    pub fn handle_error(&mut self, key: ConnKey, now: Now) {
+        self.close_now(key, Disconnect::Io, now);
+    }
+
+    /// Goes on with connections whose pause is over, as far as their kept input lets them.
+    pub(super) fn go_on(&mut self, now: Now) {
+        for _ in 0..self.resumed.len() {
+            let Some(key) = self.resumed.pop_front() else { break };
+            let Some(session) = self.session(key).filter(|session| session.pause == Pause::No)
+            else {
+                continue;
+            };
+            let mut unread = session.unread.take();
+            let input = unread.as_mut().map_or(&mut [][..], |bytes| bytes.as_mut_slice());
+            self.counters.spill_bytes -= input.len() as u64;
+            if self.ingest(key, input, now) == Appetite::Pause {
+                continue;
+            }
+            let eof = self.session(key).is_some_and(|session| session.eof);
+            if eof { self.apply_eof(key, now) } else { self.actions.push_back(Action::Resume(key)) }
+        }
+    }
+
+    fn ingest(&mut self, key: ConnKey, input: &mut [u8], now: Now) -> Appetite {
+        let mut at = 0;
+        loop {
+            let Some(session) = self.session(key) else { return Appetite::Pause };
+            let rest = input.get_mut(at..).unwrap_or_default();
+            if session.pause != Pause::No {
+                self.keep(key, rest);
+                return Appetite::Pause;
+            }
+            let holds_body = matches!(&session.phase, Phase::Body(body) if body.done);
+            if rest.is_empty() && !holds_body {
+                return Appetite::More;
+            }
+            let Some(phase) = self.take_phase(key) else { return Appetite::Pause };
+            at += match phase {
+                Phase::Head(reader) => self.read_head(key, reader, rest, now),
+                Phase::Body(body) => self.read_body(key, body, rest, now),
+                Phase::Raw(raw) => self.read_raw(key, raw, rest, now),
+                Phase::Echo(reader) => self.read_echo(key, reader, rest, now),
+                Phase::Closing(reader) => self.read_closing(key, reader, rest, now),
+                Phase::Linger(left) => self.discard(key, left, rest.len(), now),
+                Phase::Waiting(exchange) => {
+                    debug_assert!(false, "a request under way pauses its connection");
+                    self.put_phase(key, Phase::Waiting(exchange));
+                    self.pause(key, Pause::Answer);
+                    0
+                }
+                Phase::Finishing => {
+                    self.put_phase(key, Phase::Finishing);
+                    rest.len()
+                }
+                Phase::Gone => return Appetite::Pause,
+            };
+        }
+    }
+
+    /// Keeps what a paused connection could not take.
+    fn keep(&mut self, key: ConnKey, rest: &[u8]) {
+        let Some(session) = self.session(key) else { return };
+        if rest.is_empty() {
+            return;
+        }
+        debug_assert!(session.unread.is_none(), "a paused connection is not read");
+        session.unread = Some(Box::new(rest.to_vec()));
+        self.counters.spill_bytes += rest.len() as u64;
+    }
+
+    /// Throws input away after a response that ends the connection, up to a bound.
+    fn discard(&mut self, key: ConnKey, left: usize, bytes: usize, now: Now) -> usize {
+        debug_assert!(left <= LINGER_BYTES_MAX);
+        match left.checked_sub(bytes) {
+            Some(left) => self.put_phase(key, Phase::Linger(left)),
+            None => self.close_now(key, Disconnect::Http, now),
+        }
+        bytes
+    }
+
+    fn apply_eof(&mut self, key: ConnKey, now: Now) {
+        let Some(session) = self.session(key) else { return };
+        match &session.phase {
+            // The answer still goes out: the peer has only ended its own half.
+            Phase::Waiting(_) | Phase::Finishing => {}
+            Phase::Body(body) if body.done => {}
+            Phase::Head(_) | Phase::Body(_) | Phase::Linger(_) => {
+                let queued = !session.outbox.is_empty();
+                if queued {
+                    self.finish(key, Disconnect::Http, now);
+                } else {
+                    self.close_now(key, Disconnect::Http, now);
+                }
+            }
+            Phase::Raw(_) | Phase::Echo(_) => self.close_now(key, Disconnect::Io, now),
+            Phase::Closing(_) => {
+                let reason = session.reason;
+                self.close_now(key, reason, now);
+            }
+            Phase::Gone => {}
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The members that one loop has of each room: joined and left in O(1), walked once per run.
+//!
+//! Not here: how many members other loops have (the home counts). Invariants: a member stands in
+//! its room at the position that its session knows; a room without members has no entry.
+
+use super::table::Table;
+use crate::broker::{RoomHandle, RoomOptions};
+use hashbrown::HashTable;
+
+/// A room's entry in [`Members`], for the sessions of this loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LocalRoom {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// Where a session stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub(crate) room: LocalRoom,
+    pub(crate) position: u32,
+}
+
+/// One room's members on this loop.
+#[derive(Debug)]
+pub(crate) struct RoomMembers {
+    pub(crate) handle: RoomHandle,
+    pub(crate) options: RoomOptions,
+    /// Slots in the table of sessions. A leave is told at once, so no generation is needed.
+    pub(crate) conns: Vec<u32>,
+    /// The `seq` at which each of the last members joined, while their first batch is handled.
+    pub(crate) fresh: Vec<u64>,
+}
+
+/// Every room that has members on this loop.
+#[derive(Debug)]
+pub(crate) struct Members {
+    rooms: Table<RoomMembers>,
+    by_handle: HashTable<u32>,
+    total: usize,
+}
+
+impl Members {
+    pub(crate) const fn new() -> Self {
+        Self { rooms: Table::new(), by_handle: HashTable::new(), total: 0 }
+    }
+
+    /// Memberships on this loop.
+    pub(crate) const fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Adds `conn`, which joined at `seq`: until [`Self::settle`] it counts as fresh.
+    pub(crate) fn join(
+        &mut self,
+        handle: RoomHandle,
+        options: RoomOptions,
+        conn: u32,
+        seq: u64,
+    ) -> Place {
+        let room = self.open(handle, options);
+        self.total += 1;
+        let members = self.rooms.get_mut(room.index, room.generation).expect("it was just opened");
+        let position = super::buffers::offset(members.conns.len());
+        members.conns.push(conn);
+        members.fresh.push(seq);
+        Place { room, position }
+    }
+
+    /// Ends the freshness of a room's newcomers.
+    pub(crate) fn settle(&mut self, room: LocalRoom) {
+        if let Some(members) = self.rooms.get_mut(room.index, room.generation) {
+            members.fresh.clear();
+        }
+    }
+
+    /// Takes the member at `place` out. Returns the room's handle, and the slot of the session
+    /// that now stands at that position, if another one moved there.
+    pub(crate) fn leave(&mut self, place: Place) -> Option<(RoomHandle, Option<u32>)> {
+        let Place { room, position } = place;
+        let members = self.rooms.get_mut(room.index, room.generation)?;
+        debug_assert!(members.fresh.is_empty(), "nobody leaves while a batch is handled");
+        if position as usize >= members.conns.len() {
+            debug_assert!(false, "a member stands where its session says");
+            return None;
+        }
+        members.conns.swap_remove(position as usize);
+        self.total -= 1;
+        let handle = members.handle;
+        let moved = members.conns.get(position as usize).copied();
+        if members.conns.is_empty() {
+            self.rooms.remove(room.index, room.generation);
+            if let Ok(entry) = self.by_handle.find_entry(hash(handle), |index| *index == room.index)
+            {
+                entry.remove();
+            }
+        } else if members.conns.capacity() > 64
+            && members.conns.len() < members.conns.capacity() / 4
+        {
+            members.conns.shrink_to(members.conns.len() * 2);
+        }
+        Some((handle, moved))
+    }
+
+    /// The members of a room, if this loop has any.
+    pub(crate) fn find(&mut self, handle: RoomHandle) -> Option<(LocalRoom, &mut RoomMembers)> {
+        let rooms = &self.rooms;
+        let same = |index: &u32| rooms.at(*index).is_some_and(|room| room.handle == handle);
+        let index = *self.by_handle.find(hash(handle), same)?;
+        let generation = self.rooms.generation_at(index)?;
+        let members = self.rooms.get_mut(index, generation)?;
+        Some((LocalRoom { index, generation }, members))
+    }
+
+    /// The members of the room that a session of this loop is in.
+    pub(crate) fn get(&self, room: LocalRoom) -> Option<&RoomMembers> {
+        self.rooms.get(room.index, room.generation)
+    }
+
+    fn open(&mut self, handle: RoomHandle, options: RoomOptions) -> LocalRoom {
+        if let Some((room, _)) = self.find(handle) {
+            return room;
+        }
+        let members = RoomMembers { handle, options, conns: Vec::new(), fresh: Vec::new() };
+        let (index, generation) = self.rooms.insert(members);
+        let rooms = &self.rooms;
+        let hash_of = |index: &u32| rooms.at(*index).map_or(0, |room| hash(room.handle));
+        self.by_handle.insert_unique(hash(handle), index, hash_of);
+        LocalRoom { index, generation }
+    }
+}
+
+/// Handles are ours, so mixing is enough; the multiplier is 2^64 over the golden ratio (Knuth,
+/// TAOCP 6.4).
+fn hash(handle: RoomHandle) -> u64 {
+    let bits = u64::from(handle.home.0) << 56 | u64::from(handle.slot);
+    let mixed = bits.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed ^ mixed >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::LoopId;
+
+    fn handle(slot: u32) -> RoomHandle {
+        RoomHandle { home: LoopId(0), slot, generation: 0 }
+    }
+
+    #[test]
+    fn leaving_moves_the_last_member_into_the_hole() {
+        let mut members = Members::new();
+        let options = RoomOptions::default();
+        let places: Vec<Place> =
+            (0..3).map(|conn| members.join(handle(1), options, conn, 0)).collect();
+        members.settle(places[0].room);
+        assert_eq!(members.leave(places[0]), Some((handle(1), Some(2))));
+        assert_eq!(members.leave(Place { position: 1, ..places[0] }), Some((handle(1), None)));
+        assert_eq!(members.leave(Place { position: 0, ..places[0] }), Some((handle(1), None)));
+        assert!(members.find(handle(1)).is_none(), "an empty room has no entry");
+        assert_eq!(members.total(), 0);
+        assert_eq!(members.leave(places[0]), None, "a stale place misses");
+    }
+
+    #[test]
+    fn rooms_are_found_by_handle_with_its_generation() {
+        let mut members = Members::new();
+        for slot in 0..500 {
+            members.join(handle(slot), RoomOptions::default(), slot, 0);
+        }
+        for slot in 0..500 {
+            let (_, room) = members.find(handle(slot)).expect("it has a member");
+            assert_eq!(room.conns, [slot]);
+            assert!(members.find(RoomHandle { generation: 1, ..handle(slot) }).is_none());
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The queue of what one connection has yet to be sent: a list of ranges in shared buffers.
+//!
+//! The links of all outboxes of a loop live in one arena, so that an outbox at rest is a few words
+//! and delivering to a member allocates nothing. Not here: when an outbox is too full (`overflow`).
+//! Invariants: a frame once begun is finished before anything else is sent; control frames stand
+//! before data; `bytes` and `messages` are the sums over the list.
+
+use super::batch::{Frame, Run};
+use super::buffers::{BufferId, Buffers};
+use crate::limits::PONGS_QUEUED_MAX;
+use std::io::IoSlice;
+
+const NONE: u32 = u32::MAX;
+
+/// What a range holds: decides whether it may be split, dropped, or passed by control frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Content {
+    /// Messages of a room: frames of that run of the buffer.
+    Run(u32),
+    /// One response or one message for this connection alone.
+    Answer,
+    /// A pong: may be replaced by a newer one.
+    Pong,
+    /// A ping or a close.
+    Control,
+}
+
+/// A range of a buffer, held.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chunk {
+    pub(crate) buffer: BufferId,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    pub(crate) content: Content,
+    /// Room messages in it; 0 for anything else.
+    pub(crate) messages: u32,
+}
+
+impl Chunk {
+    pub(crate) const fn len(&self) -> u32 {
+        self.end - self.start
+    }
+
+    const fn is_control(&self) -> bool {
+        matches!(self.content, Content::Pong | Content::Control)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    chunk: Chunk,
+    next: u32,
+}
+
+/// The links of all outboxes of one loop.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    nodes: Vec<Node>,
+    free: u32,
+}
+
+impl Nodes {
+    pub(crate) const fn new() -> Self {
+        Self { nodes: Vec::new(), free: NONE }
+    }
+
+    fn take(&mut self, chunk: Chunk) -> u32 {
+        let index = self.free;
+        match self.nodes.get_mut(index as usize) {
+            Some(node) => {
+                self.free = node.next;
+                *node = Node { chunk, next: NONE };
+                index
+            }
+            None => {
+                self.nodes.push(Node { chunk, next: NONE });
+                u32::try_from(self.nodes.len() - 1).expect("fewer than 2^32 chunks are queued")
+            }
+        }
+    }
+
+    fn give_back(&mut self, index: u32) {
+        if let Some(node) = self.nodes.get_mut(index as usize) {
+            node.next = self.free;
+            self.free = index;
+        }
+    }
+
+    fn get(&self, index: u32) -> Option<&Node> {
+        self.nodes.get(index as usize)
+    }
+
+    fn get_mut(&mut self, index: u32) -> Option<&mut Node> {
+        self.nodes.get_mut(index as usize)
+    }
+}
+
+/// The queue of one connection.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    head: u32,
+    tail: u32,
+    bytes: u32,
+    messages: u32,
+    pongs: u8,
+    /// Part of the head chunk has been sent.
+    begun: bool,
+}
+
+impl Outbox {
+    pub(crate) const fn new() -> Self {
+        Self { head: NONE, tail: NONE, bytes: 0, messages: 0, pongs: 0, begun: false }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+
+    /// Bytes queued.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes as usize
+    }
+
+    /// Room messages queued, a begun one included.
+    pub(crate) const fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// Queues `chunk`, which the caller holds, behind everything else.
+    pub(crate) fn push(&mut self, nodes: &mut Nodes, chunk: Chunk) {
+        let index = nodes.take(chunk);
+        match nodes.get_mut(self.tail) {
+            Some(tail) => tail.next = index,
+            None => self.head = index,
+        }
+        self.tail = index;
+        self.count(&chunk);
+    }
+
+    /// Queues a control frame before all data, behind the frame that has been begun and behind
+    /// earlier control frames. Returns a held chunk that it took the place of: with
+    /// [`PONGS_QUEUED_MAX`] pongs queued, a further one replaces the newest (RFC 6455 §5.5.3).
+    pub(crate) fn push_control(
+        &mut self,
+        nodes: &mut Nodes,
+        buffers: &mut Buffers,
+        chunk: Chunk,
+    ) -> Option<BufferId> {
+        let mut before = if self.begun { self.split_begun(nodes, buffers) } else { NONE };
+        let mut newest_pong = NONE;
+        let mut at = nodes.get(before).map_or(self.head, |node| node.next);
+        while let Some(node) = nodes.get(at).filter(|node| node.chunk.is_control()) {
+            if node.chunk.content == Content::Pong {
+                newest_pong = at;
+            }
+            (before, at) = (at, node.next);
+        }
+        if chunk.content == Content::Pong && self.pongs >= PONGS_QUEUED_MAX {
+            if let Some(node) = nodes.get_mut(newest_pong) {
+                let replaced = std::mem::replace(&mut node.chunk, chunk);
+                self.bytes = self.bytes - replaced.len() + chunk.len();
+                return Some(replaced.buffer);
+            }
+        }
+        let index = nodes.take(chunk);
+        self.link_after(nodes, before, index);
+        self.count(&chunk);
+        None
+    }
+
+    /// Fills `slices` with what is to be sent next and returns how many it filled.
+    pub(crate) fn slices<'a>(
+        &self,
+        nodes: &Nodes,
+        buffers: &'a Buffers,
+        slices: &mut [IoSlice<'a>],
+    ) -> usize {
+        let mut at = self.head;
+        let mut filled = 0;
+        for slice in slices {
+            let Some(Node { chunk, next }) = nodes.get(at) else { break };
+            *slice = IoSlice::new(buffers.bytes(chunk.buffer, chunk.start, chunk.end));
+            filled += 1;
+            at = *next;
+        }
+        filled
+    }
+
+    /// Takes `written` bytes off the front, giving back what is done with.
+    pub(crate) fn advance(&mut self, nodes: &mut Nodes, buffers: &mut Buffers, written: usize) {
+        let mut left = super::buffers::offset(written);
+        while left > 0 {
+            let Some(node) = nodes.get_mut(self.head) else {
+                debug_assert!(false, "more was written than was queued");
+                return;
+            };
+            let len = node.chunk.len();
+            if left < len {
+                node.chunk.start += left;
+                self.bytes -= left;
+                self.begun = true;
+                return;
+            }
+            left -= len;
+            self.pop(nodes, buffers);
+        }
+    }
+
+    /// Gives everything back.
+    pub(crate) fn clear(&mut self, nodes: &mut Nodes, buffers: &mut Buffers) {
+        while !self.is_empty() {
+            self.pop(nodes, buffers);
+        }
+    }
+
+    /// Gives back all but the rest of a frame that has been begun: what follows is a close.
+    pub(crate) fn keep_begun(&mut self, nodes: &mut Nodes, buffers: &mut Buffers) {
+        if !self.begun {
+            return self.clear(nodes, buffers);
+        }
+        self.split_begun(nodes, buffers);
+        while let Some(next) = nodes.get(self.head).map(|node| node.next).filter(|n| *n != NONE) {
+            self.unlink_after(nodes, buffers, self.head, next);
+        }
+    }
+
+    /// The first chunk, and the one behind a given place: for walks that drop.
+    pub(crate) const fn first(&self) -> u32 {
+        self.head
+    }
+
+    /// The chunk at a place of the list, and the place behind it.
+    pub(crate) fn at(&self, nodes: &Nodes, place: u32) -> Option<(Chunk, u32)> {
+        nodes.get(place).map(|node| (node.chunk, node.next))
+    }
+
+    /// Whether part of the head chunk has been sent.
+    pub(crate) const fn is_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Parts the head chunk where the frame that has been begun ends, so that what follows may be
+    /// passed or dropped; returns the place of the begun frame's rest (NONE-like when none).
+    pub(crate) fn split_begun(&mut self, nodes: &mut Nodes, buffers: &mut Buffers) -> u32 {
+        let Some(&Node { chunk, next }) = nodes.get(self.head) else { return NONE };
+        let Content::Run(run) = chunk.content else { return self.head };
+        let Some((run, frames)) = buffers.run(chunk.buffer, run) else { return self.head };
+        let boundary = frame_end(run, frames, chunk.start);
+        let messages = frames_between(frames, boundary, chunk.end);
+        let is_between = boundary == chunk.start;
+        // Frames that were sent whole still counted: the chunk is judged anew where it is parted.
+        let left = messages + u32::from(!is_between);
+        self.messages = self.messages + left - chunk.messages;
+        if let Some(head) = nodes.get_mut(self.head) {
+            head.chunk.messages = left;
+        }
+        if is_between {
+            self.begun = false; // The last write ended between two frames.
+            return NONE;
+        }
+        if boundary >= chunk.end {
+            return self.head;
+        }
+        let index = nodes.take(Chunk { start: boundary, messages, ..chunk });
+        buffers.hold(chunk.buffer, 1);
+        if let Some(node) = nodes.get_mut(index) {
+            node.next = next;
+        }
+        if let Some(head) = nodes.get_mut(self.head) {
+            head.chunk.end = boundary;
+            head.chunk.messages = 1;
+            head.next = index;
+        }
+        if self.tail == self.head {
+            self.tail = index;
+        }
+        self.head
+    }
+
+    /// Changes the range of the chunk at `place` to a later start within it: its first messages
+    /// are dropped.
+    pub(crate) fn shorten(&mut self, nodes: &mut Nodes, place: u32, start: u32, dropped: u32) {
+        if let Some(node) = nodes.get_mut(place) {
+            self.bytes -= start - node.chunk.start;
+            self.messages -= dropped;
+            node.chunk.start = start;
+            node.chunk.messages -= dropped;
+        }
+    }
+
+    /// Takes the chunk behind `before` (or the head) out of the list and gives it back.
+    pub(crate) fn unlink_after(
+        &mut self,
+        nodes: &mut Nodes,
+        buffers: &mut Buffers,
+        before: u32,
+        place: u32,
+    ) {
+        let Some(&Node { chunk, next }) = nodes.get(place) else { return };
+        match nodes.get_mut(before) {
+            Some(node) => node.next = next,
+            None => self.head = next,
+        }
+        if self.tail == place {
+            self.tail = before;
+        }
+        self.discount(&chunk);
+        nodes.give_back(place);
+        buffers.release(chunk.buffer);
+    }
+
+    /// Replaces the chunk at `place` by `moved`: the same bytes elsewhere, held by the caller.
+    pub(crate) fn replace(
+        &mut self,
+        nodes: &mut Nodes,
+        buffers: &mut Buffers,
+        place: u32,
+        moved: Chunk,
+    ) {
+        if let Some(node) = nodes.get_mut(place) {
+            let old = std::mem::replace(&mut node.chunk, moved);
+            debug_assert_eq!(old.len(), moved.len(), "the same bytes elsewhere");
+            self.messages = self.messages + moved.messages - old.messages;
+            buffers.release(old.buffer);
+        }
+    }
+
+    fn link_after(&mut self, nodes: &mut Nodes, before: u32, index: u32) {
+        let next = match nodes.get_mut(before) {
+            Some(node) => std::mem::replace(&mut node.next, index),
+            None => std::mem::replace(&mut self.head, index),
+        };
+        if let Some(node) = nodes.get_mut(index) {
+            node.next = next;
+        }
+        if next == NONE {
+            self.tail = index;
+        }
+    }
+
+    fn pop(&mut self, nodes: &mut Nodes, buffers: &mut Buffers) {
+        self.begun = false;
+        self.unlink_after(nodes, buffers, NONE, self.head);
+    }
+
+    fn count(&mut self, chunk: &Chunk) {
+        self.bytes += chunk.len();
+        self.messages += chunk.messages;
+        self.pongs += u8::from(chunk.content == Content::Pong);
+    }
+
+    fn discount(&mut self, chunk: &Chunk) {
+        self.bytes -= chunk.len();
+        self.messages -= chunk.messages;
+        self.pongs -= u8::from(chunk.content == Content::Pong);
+    }
+}
+
+/// Where the frame that `at` lies in ends: `at` itself when it is the start of a frame.
+pub(crate) fn frame_end(run: &Run, frames: &[Frame], at: u32) -> u32 {
+    if at == run.start {
+        return at;
+    }
+    let index = frames.partition_point(|frame| frame.end < at);
+    frames.get(index).map_or(run.end, |frame| frame.end)
+}
+
+/// How many frames lie between two frame boundaries.
+pub(crate) fn frames_between(frames: &[Frame], from: u32, to: u32) -> u32 {
+    let upto = |at: u32| frames.partition_point(|frame| frame.end <= at);
+    super::buffers::offset(upto(to) - upto(from))
+}

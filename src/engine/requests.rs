@@ -1,0 +1,330 @@
+//! HTTP requests on a connection: upgrades, the API, and answers in order.
+//!
+//! Not here: what a request means (`api`), what an upgrade must look like (`ws::handshake`).
+//! Invariant: the next request is looked at when the answer to the one before it is queued.
+
+use super::batch::{RoomRef, Sender, Topic};
+use super::gather::Asker;
+use super::hash::home_of;
+use super::session::{Body, Exchange, Membership, Pause, PendingRoom, Phase, Raw};
+use super::shard::{Notice, Shard};
+use super::timers::tick_of;
+use crate::api::{self, Intent};
+use crate::auth;
+use crate::broker::{CommandError, ConnKey, Now, PayloadKind, RoomName};
+use crate::http::{
+    self, BodyReader, Connection, Fields, Head, HeadReader, Method, Response, Route, SendBody,
+    Version,
+};
+use crate::limits::OUTBOX_HIGH_WATER_BYTES;
+use crate::ws;
+
+/// What a complete head asks for.
+enum Asked {
+    Api(Intent),
+    Raw { name: RoomName, echo: bool, upgrade: ws::Upgrade },
+    Echo(ws::Upgrade),
+}
+
+impl Shard {
+    /// Handles input while a request's head is awaited; returns how much was consumed.
+    pub(super) fn read_head(
+        &mut self,
+        key: ConnKey,
+        mut reader: HeadReader,
+        input: &[u8],
+        now: Now,
+    ) -> usize {
+        if reader.is_idle()
+            && let Some(session) = self.session(key)
+        {
+            if session.outbox.bytes() > OUTBOX_HIGH_WATER_BYTES {
+                self.put_phase(key, Phase::Head(reader));
+                self.pause(key, Pause::Output);
+                return 0;
+            }
+            if session.served {
+                session.since = tick_of(now.mono_ms); // The time for this request runs from here.
+            }
+        }
+        let (consumed, bytes) = match reader.read(input) {
+            Ok(step) => (step.consumed, step.head),
+            Err(error) => {
+                self.put_phase(key, Phase::Head(HeadReader::default()));
+                self.refuse(key, &error.response(), now);
+                return input.len();
+            }
+        };
+        let Some(bytes) = bytes else {
+            self.put_phase(key, Phase::Head(reader));
+            self.arm(key);
+            return consumed;
+        };
+        self.put_phase(key, Phase::Head(HeadReader::default()));
+        self.counters.http_requests += 1;
+        let mut fields = Fields::new();
+        match http::parse_head(&bytes, &mut fields) {
+            Ok(head) => self.handle_head(key, &head, now),
+            Err(error) => self.refuse(key, &error.response(), now),
+        }
+        consumed
+    }
+
+    fn handle_head(&mut self, key: ConnKey, head: &Head<'_>, now: Now) {
+        let refused = self.session(key).is_some_and(|session| session.refused);
+        if refused || self.draining {
+            let response = if refused { api::over_capacity() } else { api::draining() };
+            self.counters.connections_refused += 1;
+            return self.refuse(key, &response, now);
+        }
+        let body = if head.method == Method::Head { SendBody::HeadOnly } else { SendBody::Yes };
+        let exchange = Exchange { keep_alive: head.keep_alive, body };
+        match self.ask(head) {
+            Ok(Asked::Api(intent)) => self.begin_body(key, head, intent, exchange, now),
+            Ok(Asked::Raw { name, echo, upgrade }) => {
+                self.push_answer(key, |out| upgrade.push_response(out, None));
+                self.join_raw(key, name, echo, now);
+            }
+            Ok(Asked::Echo(upgrade)) => {
+                self.push_answer(key, |out| upgrade.push_response(out, None));
+                self.open_websocket(key, Phase::Echo(ws::Reader::default()), now);
+            }
+            // A body that was announced would have to be read first: the connection ends instead.
+            Err(response) if head.body != http::BodyFraming::None => {
+                self.refuse(key, &response, now);
+            }
+            Err(response) => self.respond(key, &response, exchange, now),
+        }
+    }
+
+    fn ask(&mut self, head: &Head<'_>) -> Result<Asked, Response> {
+        let route = http::route(head.path);
+        match route {
+            Route::Raw { room } => {
+                let upgrade = self.check_upgrade(head)?;
+                let name = http::decode_segment(room)
+                    .and_then(|name| RoomName::parse(&name).ok())
+                    .ok_or_else(|| {
+                        Response::problem(400, &crate::broker::BadRoomName.to_string())
+                    })?;
+                let echo = match head.query_param("echo").as_deref() {
+                    None | Some("1" | "true") => true,
+                    Some("0" | "false") => false,
+                    Some(_) => return Err(Response::problem(400, "echo is 0 or 1")),
+                };
+                Ok(Asked::Raw { name, echo, upgrade })
+            }
+            Route::Echo if self.settings.echo_route => Ok(Asked::Echo(self.check_upgrade(head)?)),
+            Route::Echo => Err(Response::problem(404, "the echo route is off; see --echo-route")),
+            Route::Messages { .. }
+            | Route::Healthz
+            | Route::Readyz
+            | Route::Metrics
+            | Route::Unknown => Ok(Asked::Api(api::decide(head, route)?)),
+        }
+    }
+
+    fn check_upgrade(&mut self, head: &Head<'_>) -> Result<ws::Upgrade, Response> {
+        let upgrade = ws::check(head).map_err(ws::Refusal::into_response);
+        let upgrade = upgrade.and_then(|upgrade| {
+            if auth::all_same_host(head.fields("origin"), head.host()) {
+                return Ok(upgrade);
+            }
+            Err(Response::problem(403, "pages of other hosts may not connect"))
+        });
+        if upgrade.is_err() {
+            self.counters.handshakes_failed += 1;
+        }
+        upgrade
+    }
+
+    fn join_raw(&mut self, key: ConnKey, name: RoomName, echo: bool, now: Now) {
+        let hash = self.room_key.name(name.as_str());
+        let home = home_of(hash, self.loops);
+        self.submit_join(home, key, name.as_str(), hash, now);
+        let pending = Box::new(PendingRoom { name, hash });
+        let membership = Membership::Pending(pending);
+        let raw = Raw { reader: ws::Reader::default(), membership, echo };
+        self.open_websocket(key, Phase::Raw(raw), now);
+    }
+
+    fn open_websocket(&mut self, key: ConnKey, phase: Phase, now: Now) {
+        self.counters.websockets += 1;
+        self.begin_phase(key, phase, now);
+        self.notice(Notice::Upgraded(key));
+    }
+
+    fn begin_body(
+        &mut self,
+        key: ConnKey,
+        head: &Head<'_>,
+        intent: Intent,
+        exchange: Exchange,
+        now: Now,
+    ) {
+        if head.body == http::BodyFraming::None {
+            let reader = match BodyReader::new(http::BodyFraming::None, 0) {
+                Ok(reader) => reader,
+                Err(error) => return self.refuse(key, &error.response(), now),
+            };
+            return self.run(key, Body { intent, exchange, reader, done: true }, now);
+        }
+        match BodyReader::new(head.body, self.settings.message_bytes_max) {
+            Ok(reader) => {
+                if head.expect_continue && head.version == Version::Http11 {
+                    self.push_answer(key, http::push_continue);
+                }
+                let body = Box::new(Body { intent, exchange, reader, done: false });
+                self.begin_phase(key, Phase::Body(body), now);
+            }
+            Err(error) => self.refuse(key, &error.response(), now),
+        }
+    }
+
+    /// Handles input of a request's body; returns how much was consumed.
+    pub(super) fn read_body(
+        &mut self,
+        key: ConnKey,
+        mut body: Box<Body>,
+        input: &[u8],
+        now: Now,
+    ) -> usize {
+        let mut consumed = 0;
+        if !body.done {
+            match body.reader.read(input) {
+                Ok(step) => {
+                    consumed = step.consumed;
+                    body.done = step.done;
+                }
+                Err(error) => {
+                    self.put_phase(key, Phase::Head(HeadReader::default()));
+                    self.refuse(key, &error.response(), now);
+                    return input.len();
+                }
+            }
+        }
+        if !body.done {
+            self.put_phase(key, Phase::Body(body));
+            return consumed;
+        }
+        if let Intent::Publish { room, .. } = &body.intent {
+            let home = home_of(self.room_key.name(room.as_str()), self.loops);
+            if !self.may_send_to(home) {
+                self.put_phase(key, Phase::Body(body));
+                self.pause(key, Pause::Credit(home));
+                return consumed;
+            }
+        }
+        self.put_phase(key, Phase::Head(HeadReader::default()));
+        self.run(key, *body, now);
+        consumed
+    }
+
+    /// Carries out a complete request.
+    fn run(&mut self, key: ConnKey, body: Body, now: Now) {
+        let Body { intent, exchange, reader, .. } = body;
+        match intent {
+            Intent::Publish { room, kind } => {
+                self.run_publish(key, &room, kind, &reader.take(), exchange, now);
+            }
+            Intent::Health => self.gather(key, exchange, Topic::Health, now),
+            Intent::Metrics => self.gather(key, exchange, Topic::Metrics, now),
+            Intent::Ready => self.respond(key, &api::ready(!self.draining), exchange, now),
+        }
+    }
+
+    fn run_publish(
+        &mut self,
+        key: ConnKey,
+        room: &RoomName,
+        kind: PayloadKind,
+        payload: &[u8],
+        exchange: Exchange,
+        now: Now,
+    ) {
+        if let Err(response) = api::check_payload(kind, payload) {
+            return self.respond(key, &response, exchange, now);
+        }
+        self.wait_for_answer(key, exchange, now);
+        let hash = self.room_key.name(room.as_str());
+        let home = home_of(hash, self.loops);
+        let room = RoomRef::Name { name: room.as_str(), hash };
+        self.submit_publish(home, room, kind, payload, Sender::Outsider(key), now);
+    }
+
+    fn gather(&mut self, key: ConnKey, exchange: Exchange, what: Topic, now: Now) {
+        if self.ask_all(Asker { key, what }, now) {
+            self.wait_for_answer(key, exchange, now);
+        } else {
+            let text = "too many questions to all loops are under way; try again";
+            self.respond(key, &Response::problem(503, text), exchange, now);
+        }
+    }
+
+    fn wait_for_answer(&mut self, key: ConnKey, exchange: Exchange, now: Now) {
+        if self.take_phase(key).is_some() {
+            self.begin_phase(key, Phase::Waiting(exchange), now);
+            self.pause(key, Pause::Answer);
+        }
+    }
+
+    /// Answers the request that a connection waits for. A stale key misses.
+    pub(super) fn answer(&mut self, key: ConnKey, response: &Response, now: Now) {
+        let Some(session) = self.session(key) else { return };
+        let Phase::Waiting(exchange) = session.phase else { return };
+        self.respond(key, response, exchange, now);
+        self.unpause(key);
+    }
+
+    /// As [`Self::answer`], for a publish.
+    pub(super) fn answer_refused(&mut self, key: ConnKey, error: CommandError, now: Now) {
+        match error {
+            CommandError::RoomLimit => self.answer(key, &api::room_limit(), now),
+        }
+    }
+
+    /// Queues a response; the connection goes on if both sides want it to.
+    pub(super) fn respond(
+        &mut self,
+        key: ConnKey,
+        response: &Response,
+        exchange: Exchange,
+        now: Now,
+    ) {
+        let eof = self.session(key).is_none_or(|session| session.eof);
+        if !exchange.keep_alive || self.draining || eof {
+            return self.send_last(key, response, exchange.body, now);
+        }
+        self.count_response(key, response.status);
+        self.push_answer(key, |out| {
+            response.push(out, Connection::KeepAlive, exchange.body, now.unix_ms);
+        });
+        if self.take_phase(key).is_some() {
+            self.begin_phase(key, Phase::Head(HeadReader::default()), now);
+        }
+        if let Some(session) = self.session(key) {
+            session.served = true;
+        }
+    }
+
+    /// Answers a request that can't be followed by another one on its connection.
+    pub(super) fn refuse(&mut self, key: ConnKey, response: &Response, now: Now) {
+        self.notice(Notice::Refused { key, status: response.status });
+        self.send_last(key, response, SendBody::Yes, now);
+        self.unpause(key);
+    }
+
+    fn send_last(&mut self, key: ConnKey, response: &Response, body: SendBody, now: Now) {
+        self.count_response(key, response.status);
+        self.push_answer(key, |out| response.push(out, Connection::Close, body, now.unix_ms));
+        self.linger(key, now);
+    }
+
+    fn count_response(&mut self, key: ConnKey, status: u16) {
+        debug_assert!(self.session(key).is_some());
+        let class = usize::from(status / 100).saturating_sub(1);
+        if let Some(count) = self.counters.http_responses.get_mut(class) {
+            *count += 1;
+        }
+    }
+}

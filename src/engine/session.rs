@@ -1,0 +1,177 @@
+//! What the engine knows of one connection.
+//!
+//! Small, because it is there for every idle connection: buffers exist only while something is
+//! unfinished. Invariants: [`Session::phase`] is `Gone` exactly while a call works on it or its
+//! close waits to be carried out; a session that is paused is not read.
+
+use super::members::Place;
+use super::outbox::Outbox;
+use crate::api::Intent;
+use crate::broker::{Disconnect, LoopId, RoomName};
+use crate::http::{BodyReader, HeadReader, SendBody};
+use crate::ws;
+
+/// One connection's state.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) outbox: Outbox,
+    pub(crate) dirty: Dirty,
+    /// The kernel took less than it was offered; a writable edge will come.
+    pub(crate) blocked: bool,
+    /// Set while a run is handled that leaves this connection out.
+    pub(crate) left_out: bool,
+    pub(crate) pause: Pause,
+    /// The peer has shut down its sending side.
+    pub(crate) eof: bool,
+    /// Our sending side has been shut down.
+    pub(crate) shut: bool,
+    /// At least one request was answered: what comes next is a kept-alive one.
+    pub(crate) served: bool,
+    /// It came beyond the limit on connections, to be told so.
+    pub(crate) refused: bool,
+    /// Pings sent since anything was last heard.
+    pub(crate) pings: u8,
+    /// Why it ends, once that is decided.
+    pub(crate) reason: Disconnect,
+    /// The close code that was sent or received; 0 for none.
+    pub(crate) close_code: u16,
+    /// When the phase, or the request in it, began, in ticks of the wheel.
+    pub(crate) since: u32,
+    /// When anything was last heard, in ticks of the wheel.
+    pub(crate) heard: u32,
+    pub(crate) phase: Phase,
+    /// Input that came while the session could not take it.
+    pub(crate) unread: Option<Box<Vec<u8>>>,
+}
+
+const _: () = assert!(size_of::<Session>() <= 96, "there is one for every idle connection");
+
+/// In which queue the connection waits to be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Dirty {
+    No,
+    Small,
+    Large,
+}
+
+/// Why a connection is not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pause {
+    No,
+    /// The home has no credit for it.
+    Credit(LoopId),
+    /// It does not take what it makes us send.
+    Output,
+    /// The answer to its request is not there yet.
+    Answer,
+}
+
+/// Where a connection is in its life.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Waiting for a request, or in the middle of its head.
+    Head(HeadReader),
+    /// In the middle of a request's body, or holding it until there is credit.
+    Body(Box<Body>),
+    /// The request is complete; its answer is on the way.
+    Waiting(Exchange),
+    /// In a raw room.
+    Raw(Raw),
+    /// On the echo route.
+    Echo(ws::Reader),
+    /// Our close is queued; the peer's has not come. Without a reader the peer broke the protocol,
+    /// and whatever it sends is discarded.
+    Closing(Option<ws::Reader>),
+    /// A response that ends the connection is queued; input is discarded until the peer ends too.
+    Linger(usize),
+    /// What is queued goes out, then the connection is closed.
+    Finishing,
+    /// Taken out by the call that works on it, or closed.
+    Gone,
+}
+
+/// How a request's answer is to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Exchange {
+    pub(crate) keep_alive: bool,
+    pub(crate) body: SendBody,
+}
+
+/// A request whose body is being read.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) intent: Intent,
+    pub(crate) exchange: Exchange,
+    pub(crate) reader: BodyReader,
+    pub(crate) done: bool,
+}
+
+/// A connection to a raw room.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    pub(crate) reader: ws::Reader,
+    pub(crate) membership: Membership,
+    /// Whether it gets its own messages.
+    pub(crate) echo: bool,
+}
+
+/// A connection's membership of its room.
+#[derive(Debug)]
+pub(crate) enum Membership {
+    /// The home has not answered yet.
+    Pending(Box<PendingRoom>),
+    /// It stands in the room's list of members.
+    Joined(Place),
+}
+
+/// A room whose home has not answered yet.
+#[derive(Debug)]
+pub(crate) struct PendingRoom {
+    pub(crate) name: RoomName,
+    pub(crate) hash: u64,
+}
+
+impl Session {
+    pub(crate) fn new(now: u32, refused: bool) -> Self {
+        Self {
+            outbox: Outbox::new(),
+            dirty: Dirty::No,
+            blocked: false,
+            left_out: false,
+            pause: Pause::No,
+            eof: false,
+            shut: false,
+            served: false,
+            refused,
+            pings: 0,
+            reason: Disconnect::Io,
+            close_code: 0,
+            since: now,
+            heard: now,
+            phase: Phase::Head(HeadReader::default()),
+            unread: None,
+        }
+    }
+}
+
+impl Phase {
+    /// Bytes allocated for what is unfinished.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Head(reader) => reader.held_bytes(),
+            Self::Body(body) => body.reader.held_bytes(),
+            Self::Raw(raw) => raw.reader.held_bytes(),
+            Self::Echo(reader) | Self::Closing(Some(reader)) => reader.held_bytes(),
+            Self::Waiting(_)
+            | Self::Closing(None)
+            | Self::Linger(_)
+            | Self::Finishing
+            | Self::Gone => 0,
+        }
+    }
+
+    /// Whether it is an open WebSocket.
+    pub(crate) const fn is_websocket(&self) -> bool {
+        matches!(self, Self::Raw(_) | Self::Echo(_))
+    }
+}

@@ -1,0 +1,196 @@
+//! Frames from open WebSockets: messages become commands, control frames are answered.
+//!
+//! Invariant: a message is taken only while its home has credit for it, so what was read and not
+//! taken stays with the connection and nowhere else.
+
+use super::batch::{RoomRef, Sender};
+use super::hash::home_of;
+use super::outbox::Content;
+use super::session::{Membership, Pause, Phase, Raw};
+use super::shard::Shard;
+use crate::broker::{Command, ConnKey, Disconnect, LoopId, Now};
+use crate::limits::OUTBOX_HIGH_WATER_BYTES;
+use crate::protocol::raw;
+use crate::ws::{self, Message};
+
+impl Shard {
+    /// Handles input of a member of a raw room; returns how much was consumed.
+    pub(super) fn read_raw(
+        &mut self,
+        key: ConnKey,
+        mut member: Raw,
+        input: &mut [u8],
+        now: Now,
+    ) -> usize {
+        let rules = self.rules();
+        let home = self.home_of_member(&member);
+        let mut at = 0;
+        while at < input.len() {
+            if !self.may_send_to(home) {
+                self.pause(key, Pause::Credit(home));
+                break;
+            }
+            let rest = input.get_mut(at..).unwrap_or_default();
+            let step = match member.reader.read(rest, &rules) {
+                Ok(step) => step,
+                Err(error) => {
+                    self.put_phase(key, Phase::Raw(member));
+                    self.fail(key, error, now);
+                    return input.len();
+                }
+            };
+            at += step.consumed;
+            match step.message {
+                None => break,
+                Some(Message::Data { kind, payload }) => {
+                    self.counters.messages_in += 1;
+                    self.publish_raw(key, &member, home, raw::decode(kind, &payload), now);
+                }
+                Some(Message::Close(frame)) => {
+                    self.put_phase(key, Phase::Raw(member));
+                    self.answer_close(key, frame.code, now);
+                    return input.len();
+                }
+                Some(Message::Ping(payload)) => self.pong(key, &payload),
+                Some(Message::Pong(_)) => self.counters.pongs_in += 1,
+            }
+        }
+        self.put_phase(key, Phase::Raw(member));
+        at
+    }
+
+    /// Handles input on the echo route; returns how much was consumed.
+    pub(super) fn read_echo(
+        &mut self,
+        key: ConnKey,
+        mut reader: ws::Reader,
+        input: &mut [u8],
+        now: Now,
+    ) -> usize {
+        let rules = self.rules();
+        let mut at = 0;
+        while at < input.len() {
+            if self.has_high_water(key) {
+                self.pause(key, Pause::Output);
+                break;
+            }
+            let rest = input.get_mut(at..).unwrap_or_default();
+            let step = match reader.read(rest, &rules) {
+                Ok(step) => step,
+                Err(error) => {
+                    self.put_phase(key, Phase::Echo(reader));
+                    self.fail(key, error, now);
+                    return input.len();
+                }
+            };
+            at += step.consumed;
+            match step.message {
+                None => break,
+                Some(Message::Data { kind, payload }) => {
+                    self.counters.messages_in += 1;
+                    self.counters.messages_out += 1;
+                    self.push_answer(key, |out| ws::push_frame(out, kind.opcode(), &payload));
+                }
+                Some(Message::Close(frame)) => {
+                    self.put_phase(key, Phase::Echo(reader));
+                    self.answer_close(key, frame.code, now);
+                    return input.len();
+                }
+                Some(Message::Ping(payload)) => self.pong(key, &payload),
+                Some(Message::Pong(_)) => self.counters.pongs_in += 1,
+            }
+        }
+        self.put_phase(key, Phase::Echo(reader));
+        at
+    }
+
+    /// Handles input after our close frame: only the peer's close still counts.
+    pub(super) fn read_closing(
+        &mut self,
+        key: ConnKey,
+        reader: Option<ws::Reader>,
+        input: &mut [u8],
+        now: Now,
+    ) -> usize {
+        let Some(mut reader) = reader else {
+            self.put_phase(key, Phase::Closing(None));
+            return input.len();
+        };
+        let rules = self.rules();
+        let mut at = 0;
+        while at < input.len() {
+            let rest = input.get_mut(at..).unwrap_or_default();
+            match reader.read(rest, &rules) {
+                Ok(step) => {
+                    at += step.consumed;
+                    match step.message {
+                        None => break,
+                        Some(Message::Close(_)) => {
+                            self.put_phase(key, Phase::Closing(None));
+                            self.finish(key, Disconnect::Normal, now);
+                            return input.len();
+                        }
+                        Some(Message::Data { .. } | Message::Ping(_) | Message::Pong(_)) => {}
+                    }
+                }
+                Err(_) => {
+                    self.put_phase(key, Phase::Closing(None));
+                    return input.len();
+                }
+            }
+        }
+        self.put_phase(key, Phase::Closing(Some(reader)));
+        at
+    }
+
+    fn publish_raw(
+        &mut self,
+        key: ConnKey,
+        member: &Raw,
+        home: LoopId,
+        command: Command<'_>,
+        now: Now,
+    ) {
+        let Command::Publish { kind, payload } = command;
+        let sender = if member.echo { Sender::Member } else { Sender::LeftOut(key) };
+        match &member.membership {
+            Membership::Joined(place) => {
+                let Some(room) = self.members.get(place.room) else {
+                    debug_assert!(false, "a joined member's room has members");
+                    return;
+                };
+                let room = RoomRef::Handle(room.handle);
+                self.submit_publish(home, room, kind, payload, sender, now);
+            }
+            Membership::Pending(pending) => {
+                let room = RoomRef::Name { name: pending.name.as_str(), hash: pending.hash };
+                self.submit_publish(home, room, kind, payload, sender, now);
+            }
+        }
+    }
+
+    fn home_of_member(&self, member: &Raw) -> LoopId {
+        match &member.membership {
+            Membership::Joined(place) => {
+                self.members.get(place.room).map_or(self.id, |room| room.handle.home)
+            }
+            Membership::Pending(pending) => home_of(pending.hash, self.loops),
+        }
+    }
+
+    fn pong(&mut self, key: ConnKey, payload: &[u8]) {
+        self.counters.pings_in += 1;
+        self.counters.pongs_out += 1;
+        self.push_control(key, Content::Pong, |out| {
+            ws::push_frame(out, ws::Opcode::Pong, payload);
+        });
+    }
+
+    fn has_high_water(&mut self, key: ConnKey) -> bool {
+        self.session(key).is_some_and(|session| session.outbox.bytes() > OUTBOX_HIGH_WATER_BYTES)
+    }
+
+    fn rules(&self) -> ws::Rules {
+        ws::Rules { role: ws::Role::Server, message_bytes_max: self.settings.message_bytes_max }
+    }
+}

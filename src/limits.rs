@@ -33,6 +33,9 @@ pub const HTTP_CHUNK_LINE_BYTES_MAX: usize = 256;
 /// Trailer section of a chunked body; beyond it 431. Too low: checksums don't fit. Too high: as
 /// the head.
 pub const HTTP_TRAILER_BYTES_MAX: usize = 4 * 1024;
+/// Arrays and objects within each other in a JSON body; beyond it 400. Too low: honest documents
+/// are refused. Too high: a receiver that recurses runs out of stack. `serde_json` allows no more.
+pub const JSON_DEPTH_MAX: usize = 127;
 /// Bytes discarded while a refused connection drains before its close. Too low: the peer's kernel
 /// resets and the answer is lost. Too high: a refused upload is read to its end.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
@@ -152,6 +155,12 @@ pub const NOTICES_MAX: usize = 1_024;
 /// Log lines of one kind in one second; more are counted and summed up. Too low: causes are
 /// missing. Too high: a storm of errors is a storm of lines.
 pub const LOG_LINES_PER_SECOND_MAX: u32 = 10;
+/// Bytes of one log field whose text a client chose, once escaped; the rest is cut. Too low: names
+/// can't be told apart. Too high: a client writes the log.
+pub const LOG_FIELD_BYTES_MAX: usize = 512;
+/// Seconds after which a client refused for want of room may try again. Too low: refusals are
+/// most of the load. Too high: room that is free again stays empty.
+pub const RETRY_AFTER_S: u32 = 5;
 
 const _: () = assert!(RECV_BUFFER_BYTES >= HTTP_HEAD_BYTES_MAX + FRAME_HEADER_BYTES_MAX);
 const _: () = assert!(HTTP_TARGET_BYTES_MAX < HTTP_HEAD_BYTES_MAX);

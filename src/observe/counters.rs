@@ -25,6 +25,21 @@ impl SizeHistogram {
         }
         self.sum += value;
     }
+
+    /// The largest value that bucket `index` holds; none for the last, which holds all the rest.
+    pub const fn bucket_value_max(index: usize) -> Option<u64> {
+        if index + 1 < Self::BUCKETS { Some((1 << (2 * (index + 1))) - 1) } else { None }
+    }
+
+    /// How many values were observed.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    fn values_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        let Self { buckets, sum } = self;
+        buckets.iter_mut().chain([sum])
+    }
 }
 
 /// Everything one loop counts. Gauges say so; the rest only grows.
@@ -118,4 +133,156 @@ pub struct Counters {
     pub pinned_bytes: u64,
     /// Gauge: bytes waiting for other loops to take them.
     pub outgoing_bytes: u64,
+}
+
+impl Counters {
+    /// Adds what `other`, the counters of another loop, holds: counts and gauges alike.
+    pub fn add(&mut self, other: &Self) {
+        let mut other = other.clone();
+        for (value, more) in self.values_mut().zip(other.values_mut()) {
+            *value += *more;
+        }
+    }
+
+    /// Every number in here, each once. A field that is missing fails to compile; one that
+    /// `render` leaves out fails its test, which bumps these one by one.
+    #[expect(clippy::too_many_lines, reason = "a list: split, a field could be left out unseen")]
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        let Self {
+            connections,
+            websockets,
+            connections_opened,
+            connections_refused,
+            connections_closed,
+            handshakes_failed,
+            http_requests,
+            http_responses,
+            bytes_in,
+            bytes_out,
+            messages_in,
+            messages_out,
+            publications,
+            messages_dropped,
+            gaps,
+            pings_in,
+            pongs_out,
+            pongs_coalesced,
+            pings_out,
+            pongs_in,
+            rooms,
+            rooms_created,
+            rooms_deleted,
+            rooms_refused,
+            members,
+            joins,
+            leaves,
+            ticks,
+            wakes,
+            batches_out,
+            batch_bytes,
+            run_messages,
+            batches_held,
+            credit_pauses,
+            commands_parked,
+            reads,
+            writes,
+            writes_blocked,
+            accepts_exhausted,
+            notices_dropped,
+            spill_bytes,
+            outbox_bytes,
+            pinned_bytes,
+            outgoing_bytes,
+        } = self;
+        let plain = [
+            connections,
+            websockets,
+            connections_opened,
+            connections_refused,
+            handshakes_failed,
+            http_requests,
+            bytes_in,
+            bytes_out,
+            messages_in,
+            messages_out,
+            publications,
+            messages_dropped,
+            gaps,
+            pings_in,
+            pongs_out,
+            pongs_coalesced,
+            pings_out,
+            pongs_in,
+            rooms,
+            rooms_created,
+            rooms_deleted,
+            rooms_refused,
+            members,
+            joins,
+            leaves,
+            ticks,
+            wakes,
+            batches_out,
+            batches_held,
+            credit_pauses,
+            commands_parked,
+            reads,
+            writes,
+            writes_blocked,
+            accepts_exhausted,
+            notices_dropped,
+            spill_bytes,
+            outbox_bytes,
+            pinned_bytes,
+            outgoing_bytes,
+        ];
+        plain
+            .into_iter()
+            .chain(connections_closed)
+            .chain(http_responses)
+            .chain(batch_bytes.values_mut())
+            .chain(run_messages.values_mut())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_lies_at_or_below_the_bound_of_its_bucket_and_above_the_one_before() {
+        for value in (0..70_000).chain((0..64).flat_map(|bit| [(1 << bit) - 1, 1 << bit])) {
+            let mut histogram = SizeHistogram::default();
+            histogram.observe(value);
+            let bucket = histogram.buckets.iter().position(|count| *count == 1).expect("counted");
+            let max = SizeHistogram::bucket_value_max(bucket).unwrap_or(u64::MAX);
+            let below = bucket.checked_sub(1).and_then(SizeHistogram::bucket_value_max);
+            assert!(value <= max, "{value} in bucket {bucket}");
+            assert!(below.is_none_or(|below| value > below), "{value} in bucket {bucket}");
+            assert_eq!((histogram.count(), histogram.sum), (1, value));
+        }
+    }
+
+    #[test]
+    fn adding_adds_every_value() {
+        let mut one = Counters::default();
+        let mut two = Counters::default();
+        for (index, value) in (1..).zip(one.values_mut()) {
+            *value = index;
+        }
+        for (index, value) in (1..).zip(two.values_mut()) {
+            *value = index * 1_000;
+        }
+        one.add(&two);
+        let sums: Vec<u64> = one.values_mut().map(|value| *value).collect();
+        let wanted: Vec<u64> = (1..).map(|index| index * 1_001).take(sums.len()).collect();
+        assert_eq!(sums, wanted);
+    }
+
+    #[test]
+    fn no_number_is_left_out_or_listed_twice() {
+        // Every field is u64s through and through, so the size tells how many there are.
+        let numbers = size_of::<Counters>() / size_of::<u64>();
+        assert_eq!(Counters::default().values_mut().count(), numbers);
+    }
 }

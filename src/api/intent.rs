@@ -1,0 +1,243 @@
+//! What a request asks for, found in its head before any of its body is read.
+//!
+//! Not here: the routes themselves and their methods (`http`), the body (`payload`). Invariant: a
+//! request that is refused here had no effect, and its answer names the rule it broke.
+
+use crate::auth;
+use crate::broker::{PayloadKind, RoomName};
+use crate::http::{self, Head, Response, Route};
+
+/// Something the API does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Intent {
+    /// Send the body to every member of `room`, creating the room if need be.
+    Publish {
+        /// The room.
+        room: RoomName,
+        /// How the body is to be read; [`super::check_payload`] says whether it is that.
+        kind: PayloadKind,
+    },
+    /// Ask whether every loop runs and delivers.
+    Health,
+    /// Ask whether new connections are welcome.
+    Ready,
+    /// Ask for the counters.
+    Metrics,
+}
+
+/// Finds what the request under `head` asks for, or the answer that refuses it.
+///
+/// Called once per request, when its head is complete and `route` is not served as a WebSocket:
+/// [`Route::Raw`] and [`Route::Echo`] that come this far are not served here at all.
+pub fn decide(head: &Head<'_>, route: Route<'_>) -> Result<Intent, Response> {
+    let intent = match route {
+        Route::Raw { .. } | Route::Echo | Route::Unknown => return Err(unknown()),
+        Route::Healthz => Intent::Health,
+        Route::Readyz => Intent::Ready,
+        Route::Metrics => Intent::Metrics,
+        Route::Messages { room } => {
+            check_method(head, route)?;
+            check_origin(head)?;
+            return Ok(Intent::Publish { room: room_name(room)?, kind: payload_kind(head)? });
+        }
+    };
+    check_method(head, route)?;
+    Ok(intent)
+}
+
+fn unknown() -> Response {
+    Response::problem(
+        404,
+        "nothing is served here; try /raw/{room} with a WebSocket, \
+         POST /v1/rooms/{room}/messages, or GET /healthz, /readyz, /metrics",
+    )
+}
+
+fn check_method(head: &Head<'_>, route: Route<'_>) -> Result<(), Response> {
+    if route.allowed_methods().contains(&head.method) {
+        return Ok(());
+    }
+    let allow = route.allow_field();
+    let problem = Response::problem(405, &format!("the methods allowed here are: {allow}"));
+    Err(problem.with_field("Allow", allow))
+}
+
+/// A browser tells where the page comes from that makes it send: a page of another host may not
+/// publish in its visitor's name. Clients that are no browsers send no Origin.
+fn check_origin(head: &Head<'_>) -> Result<(), Response> {
+    if auth::all_same_host(head.fields("origin"), head.host()) {
+        return Ok(());
+    }
+    Err(Response::problem(403, "pages of another origin may not publish here"))
+}
+
+fn room_name(segment: &str) -> Result<RoomName, Response> {
+    let decoded = http::decode_segment(segment)
+        .ok_or_else(|| Response::problem(400, "the room's name in the path is badly encoded"))?;
+    RoomName::parse(&decoded).map_err(|rule| Response::problem(400, &rule.to_string()))
+}
+
+fn payload_kind(head: &Head<'_>) -> Result<PayloadKind, Response> {
+    // A coded body is bytes that no member could read: RFC 9110 §15.5.16 has an answer for it.
+    if head.fields("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+        let problem = Response::problem(415, "Content-Encoding is not supported: send plain bytes");
+        return Err(problem.with_field("Accept-Encoding", "identity"));
+    }
+    let mut types = head.fields("content-type");
+    let first = types.next().unwrap_or_default();
+    if types.next().is_some() {
+        return Err(Response::problem(400, "Content-Type is there more than once"));
+    }
+    Ok(kind_of(first))
+}
+
+/// The kind of a body of this media type: parameters don't count, unknown types are binary.
+fn kind_of(content_type: &[u8]) -> PayloadKind {
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii().to_ascii_lowercase();
+    match essence.as_slice() {
+        b"" | b"application/x-www-form-urlencoded" => PayloadKind::Text,
+        b"application/json" => PayloadKind::Json,
+        other if other.starts_with(b"text/") => PayloadKind::Text,
+        other if other.starts_with(b"application/") && other.ends_with(b"+json") => {
+            PayloadKind::Json
+        }
+        _other => PayloadKind::Binary,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::replay::{decided, status};
+
+    /// Asks with these lines as the head: request line, then fields other than Host.
+    fn ask(line: &str, fields: &[&[u8]]) -> Result<Intent, u16> {
+        let mut head = format!("{line} HTTP/1.1\r\nHost: chat.example\r\n").into_bytes();
+        for field in fields {
+            head.extend_from_slice(field);
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        decided(&head).map_err(|response| status(&response))
+    }
+
+    fn post(fields: &[&[u8]]) -> Result<Intent, u16> {
+        ask("POST /v1/rooms/lobby/messages", fields)
+    }
+
+    fn kind(content_type: &[u8]) -> PayloadKind {
+        match post(&[&[b"Content-Type: ", content_type].concat()]) {
+            Ok(Intent::Publish { kind, .. }) => kind,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_route_has_its_intent_and_head_is_as_get() {
+        for method in ["GET", "HEAD"] {
+            assert_eq!(ask(&format!("{method} /healthz"), &[]), Ok(Intent::Health));
+            assert_eq!(ask(&format!("{method} /readyz"), &[]), Ok(Intent::Ready));
+            assert_eq!(ask(&format!("{method} /metrics"), &[]), Ok(Intent::Metrics));
+        }
+        let room = RoomName::parse("lobby").expect("a name");
+        assert_eq!(post(&[]), Ok(Intent::Publish { room, kind: PayloadKind::Text }));
+    }
+
+    #[test]
+    fn unknown_paths_are_404_and_unserved_websocket_routes_too() {
+        for path in ["/", "/v1", "/v1/rooms/lobby", "/healthz/x", "/echo", "/raw/lobby"] {
+            for method in ["GET", "POST", "OPTIONS"] {
+                assert_eq!(ask(&format!("{method} {path}"), &[]), Err(404), "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_methods_are_405_and_the_right_ones_are_told() {
+        for line in [
+            "GET /v1/rooms/lobby/messages",
+            "HEAD /v1/rooms/lobby/messages",
+            "PUT /v1/rooms/lobby/messages",
+            "OPTIONS /v1/rooms/lobby/messages",
+            "POST /healthz",
+            "DELETE /readyz",
+            "BREW /metrics",
+        ] {
+            assert_eq!(ask(line, &[]), Err(405), "{line}");
+        }
+    }
+
+    #[test]
+    fn room_names_are_decoded_and_their_rule_is_named() {
+        let name = |room| match ask(&format!("POST /v1/rooms/{room}/messages"), &[]) {
+            Ok(Intent::Publish { room, .. }) => Ok(room.to_string()),
+            Ok(other) => panic!("{other:?}"),
+            Err(status) => Err(status),
+        };
+        assert_eq!(name("chat:42"), Ok("chat:42".to_owned()));
+        assert_eq!(name("a%2Fb%25"), Ok("a/b%".to_owned()));
+        for bad in ["a%20b", "%00", "a%0d%0ab", "%ff", "gr%C3%BC%C3%9F", &"x".repeat(129)] {
+            assert_eq!(name(bad), Err(400), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_host_may_not_publish() {
+        assert!(post(&[b"Origin: http://chat.example"]).is_ok());
+        for evil in [
+            "http://evil.example",
+            "null",
+            "",
+            "http://chat.example.evil.example",
+            "http://evilchat.example",
+            "http://chat.example:8080",
+        ] {
+            assert_eq!(post(&[format!("Origin: {evil}").as_bytes()]), Err(403), "{evil}");
+        }
+        let ours = b"Origin: http://chat.example";
+        assert_eq!(post(&[ours, b"Origin: http://evil.example"]), Err(403));
+        assert_eq!(post(&[ours, ours]), Err(403));
+        // A page may ask for what changes nothing; its browser keeps the answer from it.
+        assert_eq!(ask("GET /healthz", &[b"Origin: http://evil.example"]), Ok(Intent::Health));
+    }
+
+    #[test]
+    fn the_content_type_decides_the_kind() {
+        for text in [
+            &b""[..],
+            b" ",
+            b"text/plain",
+            b"TEXT/html; charset=utf-8",
+            b"text/json",
+            b"application/x-www-form-urlencoded",
+            b"application/x-www-form-urlencoded ; a=b",
+        ] {
+            assert_eq!(kind(text), PayloadKind::Text, "{}", text.escape_ascii());
+        }
+        for json in
+            [&b"application/json"[..], b"Application/JSON;charset=utf-8", b"application/ld+json"]
+        {
+            assert_eq!(kind(json), PayloadKind::Json, "{}", json.escape_ascii());
+        }
+        for binary in [
+            &b"application/octet-stream"[..],
+            b"image/png",
+            b"application/jsonp",
+            b"text",
+            b"multipart/form-data; boundary=x",
+            b"application/json, text/plain",
+            b"\xff",
+        ] {
+            assert_eq!(kind(binary), PayloadKind::Binary, "{}", binary.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn ambiguous_types_and_coded_bodies_are_refused() {
+        let twice: [&[u8]; 2] = [b"Content-Type: text/plain", b"content-type: application/json"];
+        assert_eq!(post(&twice), Err(400));
+        assert_eq!(post(&[b"Content-Encoding: gzip"]), Err(415));
+        assert!(post(&[b"Content-Encoding: Identity"]).is_ok());
+    }
+}

@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn printable_names_of_any_allowed_length_parse() {
-        for name in ["a", "lobby", "chat:42", "org:42:**", "a/b", &"x".repeat(ROOM_NAME_BYTES_MAX)] {
+        for name in ["a", "lobby", "chat:42", "org:42:**", "a/b", &"x".repeat(ROOM_NAME_BYTES_MAX)]
+        {
             assert_eq!(RoomName::parse(name).map(|name| name.to_string()), Ok(name.to_owned()));
         }
     }

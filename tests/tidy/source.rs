@@ -14,8 +14,8 @@ pub(crate) struct File {
     pub(crate) text: String,
 }
 
-/// Folders that hold what tools made, not what we wrote.
-const MADE_BY_TOOLS: [&str; 8] =
+/// Folders that hold what tools made, or bytes to feed them, not what we wrote.
+const FOR_TOOLS: [&str; 8] =
     [".git", ".venv", "__pycache__", "artifacts", "corpus", "node_modules", "seeds", "target"];
 
 /// The root of the repository.
@@ -37,7 +37,7 @@ fn walk(folder: &Path, prefix: &str, found: &mut Vec<File>) {
     for entry in entries {
         let entry = entry.expect("an entry of the tree can be read");
         let Ok(name) = entry.file_name().into_string() else { continue };
-        if MADE_BY_TOOLS.contains(&name.as_str()) {
+        if FOR_TOOLS.contains(&name.as_str()) {
             continue;
         }
         let path = format!("{prefix}{name}");

@@ -106,19 +106,23 @@ fn foreign(room: &str, may_import: &[&str], root: &str, code: &str) -> Vec<Strin
         .collect()
 }
 
-/// Paths that leave a room upwards, where no import can be read off them.
+/// Paths that climb out of their room by `super::`, where no import can be read off them.
 fn climbs(path: &str, code: &str) -> Vec<String> {
-    let is_top = path.ends_with("/mod.rs") || path == "src/limits.rs";
-    let mut depth = 0_i32;
+    // How many modules a line is in: those of the path, and those opened above it in the file.
+    let inside = path.trim_start_matches("src/").trim_end_matches(".rs");
+    let of_path = inside.trim_end_matches("/mod").split('/').count();
+    let (mut depth, mut opened) = (0_usize, Vec::new());
     let mut found = Vec::new();
     for (line, content) in code.lines().enumerate() {
-        let leaves = content.contains("super::super::")
-            || (is_top && depth == 0 && content.contains("super::"));
-        if leaves {
+        let climbed = (1..).take_while(|n| content.contains(&"super::".repeat(*n))).count();
+        if climbed >= of_path + opened.len() {
             found.push(format!("line {}: write `crate::room::…`, not `super::`", line + 1));
         }
-        depth += i32::try_from(content.matches('{').count()).unwrap_or(i32::MAX);
-        depth -= i32::try_from(content.matches('}').count()).unwrap_or(i32::MAX);
+        if words(content).any(|(_, word)| word == "mod") && content.contains('{') {
+            opened.push(depth);
+        }
+        depth = (depth + content.matches('{').count()).saturating_sub(content.matches('}').count());
+        opened.retain(|at| depth > *at);
     }
     found
 }
@@ -216,6 +220,8 @@ fn a_foreign_import_is_found_in_every_form() {
         "pub(in crate::engine) struct X;",
         "#[cfg(test)]\nmod tests { use crate::engine::Shard; }",
         "use super::super::engine;",
+        "mod tests {\n    use super::super::super::engine;\n}",
+        "mod tests {\n    fn f() {}\n}\nuse super::super::engine;",
         "use fanfare::engine;",
     ] {
         assert_eq!(complaints("src/ws/frame.rs", text).len(), 1, "{text}");
@@ -230,6 +236,7 @@ fn an_allowed_import_is_no_complaint() {
     for (path, text) in [
         ("src/ws/frame.rs", "use crate::{limits::X, http::{Head, self}}; use super::mask;"),
         ("src/ws/mod.rs", "mod tests {\n    use super::*;\n}"),
+        ("src/ws/frame.rs", "mod tests {\n    use super::super::mask;\n}"),
         ("src/ws/mod.rs", "//! See crate::engine and std::net.\nconst A: &str = \"crate::net\";"),
         ("src/cli/serve.rs", "use crate::net::Server; use std::net::TcpStream;"),
         ("src/main.rs", "fn main() { fanfare::cli::run() }"),

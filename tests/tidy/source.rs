@@ -54,6 +54,19 @@ fn walk(folder: &Path, prefix: &str, found: &mut Vec<File>) {
 
 /// `text` with everything blanked that is no code: comments, strings, characters.
 pub(crate) fn code(text: &str) -> String {
+    replace(text, |piece| piece.chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect())
+}
+
+/// `text` without its strings and characters: what is left can be broken into lines.
+pub(crate) fn without_literals(text: &str) -> String {
+    replace(text, |piece| match piece.starts_with('/') {
+        true => piece.to_owned(),
+        false => piece.chars().filter(|c| *c == '\n').collect(),
+    })
+}
+
+/// `text`, each comment and literal in it replaced by what `by` makes of it.
+fn replace(text: &str, by: impl Fn(&str) -> String) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut kept = String::with_capacity(text.len());
     let mut at = 0;
@@ -63,7 +76,7 @@ pub(crate) fn code(text: &str) -> String {
             kept.push(chars[at]);
             at += 1;
         } else {
-            kept.extend(chars[at..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
+            kept.push_str(&by(&chars[at..end].iter().collect::<String>()));
             at = end;
         }
     }

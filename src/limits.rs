@@ -127,7 +127,7 @@ pub const REFUSALS_MAX: usize = 64;
 /// Descriptors kept for everything that is no client connection. Too low: EMFILE under load. Too
 /// high: connections that could have been served.
 pub const DESCRIPTORS_RESERVED: usize = 64;
-/// Default time for a TLS and HTTP handshake, and for each request. Too low: slow networks fail. Too
+/// Default time for an HTTP handshake, and for each request. Too low: slow networks fail. Too
 /// high: slow senders hold descriptors.
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 /// Default silence after which a ping is sent. Too low: radio wakes. Too high: proxies cut first.

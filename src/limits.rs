@@ -130,6 +130,12 @@ pub const DESCRIPTORS_RESERVED: usize = 64;
 /// Default time for an HTTP handshake, and for each request. Too low: slow networks fail. Too
 /// high: slow senders hold descriptors.
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
+/// Time a kept-alive HTTP connection may rest between requests. Too low: clients reconnect for each
+/// request. Too high: idle descriptors.
+pub const HTTP_IDLE_TIMEOUT_MS: u64 = 60_000;
+/// Slowest body: each such number of bytes buys a request one more second. Too low: slow senders
+/// hold memory for long. Too high: slow networks fail.
+pub const BODY_BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
 /// Default silence after which a ping is sent. Too low: radio wakes. Too high: proxies cut first.
 pub const HEARTBEAT_INTERVAL_MS: u64 = 30_000;
 /// Default time for any sign of life after the first ping. Too low: stalls look like death.
@@ -149,6 +155,9 @@ pub const GATHER_TIMEOUT_MS: u64 = 1_000;
 /// Questions under way that one loop has asked. Too low: scrapes collide. Too high: memory for
 /// nothing.
 pub const GATHERS_MAX: usize = 256;
+/// Time after which a batch that an inbox did not take is offered again. Too low: the loop spins.
+/// Too high: latency behind a stall.
+pub const HELD_BATCH_RETRY_MS: u64 = 1;
 /// Notices for the log kept between two looks. Too low: causes are missing. Too high: a storm
 /// fills memory.
 pub const NOTICES_MAX: usize = 1_024;

@@ -45,7 +45,7 @@ impl Shard {
                 continue;
             };
             let mut unread = session.unread.take();
-            let input = unread.as_mut().map_or(&mut [][..], |bytes| bytes.as_mut_slice());
+            let input = unread.as_deref_mut().unwrap_or_default();
             self.counters.spill_bytes -= input.len() as u64;
             if self.ingest(key, input, now) == Appetite::Pause {
                 continue;
@@ -98,7 +98,7 @@ impl Shard {
             return;
         }
         debug_assert!(session.unread.is_none(), "a paused connection is not read");
-        session.unread = Some(Box::new(rest.to_vec()));
+        session.unread = Some(rest.into());
         self.counters.spill_bytes += rest.len() as u64;
     }
 

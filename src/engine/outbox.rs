@@ -155,12 +155,13 @@ impl Outbox {
             }
             (before, at) = (at, node.next);
         }
-        if chunk.content == Content::Pong && self.pongs >= PONGS_QUEUED_MAX {
-            if let Some(node) = nodes.get_mut(newest_pong) {
-                let replaced = std::mem::replace(&mut node.chunk, chunk);
-                self.bytes = self.bytes - replaced.len() + chunk.len();
-                return Some(replaced.buffer);
-            }
+        if chunk.content == Content::Pong
+            && self.pongs >= PONGS_QUEUED_MAX
+            && let Some(node) = nodes.get_mut(newest_pong)
+        {
+            let replaced = std::mem::replace(&mut node.chunk, chunk);
+            self.bytes = self.bytes - replaced.len() + chunk.len();
+            return Some(replaced.buffer);
         }
         let index = nodes.take(chunk);
         self.link_after(nodes, before, index);

@@ -41,7 +41,7 @@ pub(crate) struct Session {
     pub(crate) heard: u32,
     pub(crate) phase: Phase,
     /// Input that came while the session could not take it.
-    pub(crate) unread: Option<Box<Vec<u8>>>,
+    pub(crate) unread: Option<Box<[u8]>>,
 }
 
 const _: () = assert!(size_of::<Session>() <= 96, "there is one for every idle connection");

@@ -68,6 +68,11 @@ impl BodyReader {
         }
     }
 
+    /// Payload bytes received so far.
+    pub const fn received(&self) -> usize {
+        self.spill.len()
+    }
+
     /// Bytes of memory kept for the body so far.
     pub fn held_bytes(&self) -> usize {
         self.spill.held_bytes()

@@ -5,7 +5,31 @@
 //! code for uses that code; above 4000 the hundreds tell a client what to do (40xx stop, 41xx back
 //! off, 42xx reconnect now; 4002 is the one exception); 1005, 1006 and 1015 never go on the wire.
 
-use crate::broker::Disconnect;
+use crate::broker::{Command, Disconnect, PayloadKind};
+use crate::ws::{self, DataKind, Opcode};
+use std::borrow::Cow;
+
+/// A message as the command it stands for: in a raw room every message is a publication.
+pub const fn decode(kind: DataKind, payload: &[u8]) -> Command<'_> {
+    let kind = match kind {
+        DataKind::Text => PayloadKind::Text,
+        DataKind::Binary => PayloadKind::Binary,
+    };
+    Command::Publish { kind, payload }
+}
+
+/// Appends the frame that raw members get for a publication: the bare payload. Of JSON, a string
+/// goes as its text and any other value as its bytes, both in a text frame.
+pub fn push_message(out: &mut Vec<u8>, kind: PayloadKind, payload: &[u8]) {
+    match kind {
+        PayloadKind::Text => ws::push_frame(out, Opcode::Text, payload),
+        PayloadKind::Binary => ws::push_frame(out, Opcode::Binary, payload),
+        PayloadKind::Json => match serde_json::from_slice::<Cow<'_, str>>(payload) {
+            Ok(text) => ws::push_frame(out, Opcode::Text, text.as_bytes()),
+            Err(_) => ws::push_frame(out, Opcode::Text, payload),
+        },
+    }
+}
 
 /// The code of the close frame that announces `reason`, if one is sent at all.
 ///

@@ -47,6 +47,16 @@ pub enum DataKind {
     Binary,
 }
 
+impl DataKind {
+    /// The opcode of a frame that begins a message of this kind.
+    pub const fn opcode(self) -> Opcode {
+        match self {
+            Self::Text => Opcode::Text,
+            Self::Binary => Opcode::Binary,
+        }
+    }
+}
+
 /// What a [`Reader`] holds its input against. The same for all connections of a route.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {

@@ -383,6 +383,13 @@ mod tests {
     }
 
     #[test]
+    fn bare_line_feeds_are_refused_here_too() {
+        for wire in [&b"GET / HTTP/1.0\n\n"[..], b"GET / HTTP/1.0\r\nA: b\n\r\n", b"\nGET"] {
+            assert_eq!(error(wire), Some(RequestError::BadLineEnd), "{}", wire.escape_ascii());
+        }
+    }
+
+    #[test]
     fn incomplete_heads_and_bytes_after_a_head_are_errors_here() {
         let whole = b"GET / HTTP/1.0\r\n\r\n";
         for end in 0..whole.len() {

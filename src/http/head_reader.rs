@@ -251,6 +251,14 @@ mod tests {
     }
 
     #[test]
+    fn of_a_large_read_no_more_is_searched_than_a_head_may_have() {
+        let mut scan = Scan::default();
+        assert_eq!(scan.advance(b"GET / HTTP/1.1\r\n"), Ok(None));
+        assert_eq!(scan.advance(&[b'x'; 250_000]), Err(RequestError::HeadTooLarge));
+        assert_eq!(scan.bytes, HTTP_HEAD_BYTES_MAX + 1);
+    }
+
+    #[test]
     fn a_request_line_beyond_the_limit_is_refused_at_its_first_byte_too_many() {
         let wire = [b"GET /".as_slice(), &[b'x'; 60_000]].concat();
         assert_eq!(

@@ -60,7 +60,13 @@ fn apply_root(draft: &mut Draft, file: &File<'_>, root: &DeTable<'_>) {
                 let right = "it takes tables: write [[rooms]] above each".to_owned();
                 draft.errors.push(mismatch(file, key.span().start, name, other, right));
             }
-            _ => apply_key(draft, file, "", key.span().start, (name, item)),
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => apply_key(draft, file, "", key.span().start, (name, item)),
         }
     }
 }

@@ -1,0 +1,190 @@
+//! What `fanfare serve` says once it listens.
+//!
+//! One line per address goes to stdout: `listening on 127.0.0.1:8080`, for programs to wait for.
+//! The rest is for people and goes to stderr; where the log is set to JSON it is one log line.
+
+use super::output::{note, say};
+use super::url::URL_DEFAULT;
+use crate::config::{Config, ListenAddr, LogFormat};
+use crate::net::Server;
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Says where the broker is, with which limits, and how to send a first message.
+pub(super) fn show(config: &Config, server: &Server) {
+    let facts = Facts {
+        addresses: server.addresses(),
+        loops: server.loops(),
+        descriptors: server.limits().descriptors,
+        connections_max: server.limits().connections_max,
+    };
+    if config.log.format == LogFormat::Json {
+        let addresses: Vec<String> = facts.addresses.iter().map(ToString::to_string).collect();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            addresses = addresses.join(","),
+            loops = facts.loops,
+            pinned = config.pin,
+            connections_max = facts.connections_max,
+            descriptors = facts.descriptors,
+            message_bytes_max = config.message_bytes_max,
+            outbox_bytes_max = config.outbox_bytes_max,
+            "started"
+        );
+    } else {
+        note(text(config, &facts).trim_end());
+    }
+    for address in facts.addresses {
+        // Who started us may have closed stdout; that is no reason not to serve.
+        let _ = say(format_args!("listening on {address}"));
+    }
+    for address in facts.addresses.iter().filter(|address| is_exposed(address)) {
+        tracing::warn!(%address, "whoever reaches this address may join and publish: there is no \
+                                  authentication yet");
+    }
+}
+
+/// What came of the configuration.
+struct Facts<'a> {
+    addresses: &'a [ListenAddr],
+    loops: usize,
+    descriptors: u64,
+    connections_max: usize,
+}
+
+fn text(config: &Config, facts: &Facts<'_>) -> String {
+    let mut out = String::new();
+    write_facts(&mut out, config, facts).and_then(|()| write_first_message(&mut out, facts)).ok();
+    out
+}
+
+fn write_facts(out: &mut String, config: &Config, facts: &Facts<'_>) -> std::fmt::Result {
+    writeln!(out, "Fanfare {}", env!("CARGO_PKG_VERSION"))?;
+    let pinned = match (facts.loops, config.pin) {
+        (1, true) => "pinned to a core",
+        (_, true) => "each pinned to a core",
+        (_, false) => "not pinned",
+    };
+    writeln!(out, "  loops        {}, {pinned}", facts.loops)?;
+    writeln!(
+        out,
+        "  connections  {} at most ({} descriptors)",
+        grouped(facts.connections_max as u64),
+        grouped(facts.descriptors)
+    )?;
+    writeln!(out, "  messages     {} bytes at most", grouped(config.message_bytes_max as u64))?;
+    writeln!(
+        out,
+        "  outboxes     {} bytes or {} messages at most",
+        grouped(config.outbox_bytes_max as u64),
+        grouped(u64::from(config.outbox_messages_max))
+    )?;
+    writeln!(out, "  rooms        {} at most", grouped(config.rooms_max as u64))
+}
+
+/// Lines to paste into other terminals, for the first address.
+fn write_first_message(out: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
+    let path = "/v1/rooms/lobby/messages";
+    writeln!(out, "Try it, each in a terminal of its own:")?;
+    match facts.addresses.first() {
+        None => Ok(()),
+        Some(ListenAddr::Unix(socket)) => {
+            let socket = socket.display();
+            writeln!(out, "  curl --unix-socket {socket} -d hello http://localhost{path}")
+        }
+        Some(ListenAddr::Tcp(address)) => {
+            let address = reachable(*address);
+            let url = format!("ws://{address}");
+            let flag = if url == URL_DEFAULT { String::new() } else { format!(" --url {url}") };
+            writeln!(out, "  fanfare sub lobby{flag}")?;
+            writeln!(out, "  fanfare pub lobby hello{flag}")?;
+            writeln!(out, "  curl -d hello http://{address}{path}")?;
+            writeln!(out, "Any WebSocket client: {url}/raw/lobby")
+        }
+    }
+}
+
+/// An address that this machine can connect to: "any" stands for the loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+fn is_exposed(address: &ListenAddr) -> bool {
+    match address {
+        ListenAddr::Tcp(address) => !address.ip().is_loopback(),
+        ListenAddr::Unix(_) => false,
+    }
+}
+
+/// A number with commas between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (nth, digit) in digits.chars().enumerate() {
+        if nth > 0 && (digits.len() - nth).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(raw: &str) -> String {
+        let address = ListenAddr::parse(raw).expect(raw);
+        let addresses = &[address];
+        let facts = Facts { addresses, loops: 2, descriptors: 20_000, connections_max: 10_000 };
+        text(&Config::default(), &facts)
+    }
+
+    #[test]
+    fn the_default_address_gives_the_shortest_lines() {
+        let text = shown("127.0.0.1:8080");
+        for line in [
+            "  loops        2, each pinned to a core",
+            "  connections  10,000 at most (20,000 descriptors)",
+            "  fanfare sub lobby",
+            "  curl -d hello http://127.0.0.1:8080/v1/rooms/lobby/messages",
+            "Any WebSocket client: ws://127.0.0.1:8080/raw/lobby",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn other_addresses_are_named_as_they_can_be_reached() {
+        assert!(shown("0.0.0.0:9000").contains("fanfare sub lobby --url ws://127.0.0.1:9000\n"));
+        assert!(shown("[::]:9000").contains("curl -d hello http://[::1]:9000/v1"));
+        assert!(shown("unix:/run/f.sock").contains("curl --unix-socket /run/f.sock -d hello"));
+    }
+
+    #[test]
+    fn only_the_loopback_and_unix_sockets_are_not_exposed() {
+        for (raw, exposed) in [
+            ("127.0.0.1:1", false),
+            ("[::1]:1", false),
+            ("unix:/x", false),
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("10.0.0.1:1", true),
+        ] {
+            assert_eq!(is_exposed(&ListenAddr::parse(raw).expect(raw)), exposed, "{raw}");
+        }
+    }
+
+    #[test]
+    fn thousands_are_grouped() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_048_590, "1,048,590")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `docs/config.md` and the settings stay in step: every row, every default, the example.
+
+use fanfare::config::{Config, File, Layers, ROOM_KEYS, SETTINGS};
+use std::path::Path;
+
+fn document() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md");
+    std::fs::read_to_string(path).expect("docs/config.md is there")
+}
+
+/// The rows of the table under `heading`, as cells.
+fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, section) = document.split_once(&format!("\n## {heading}\n")).expect(heading);
+    section
+        .lines()
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| {
+            let cells = line.trim_matches('|').split(" | ");
+            cells.map(|cell| cell.trim().to_owned()).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn every_setting_has_its_row_and_every_row_its_setting() {
+    let rows = rows(&document(), "Settings");
+    let expected: Vec<Vec<String>> = SETTINGS
+        .iter()
+        .map(|setting| {
+            let flag = format!("--{} {}", setting.flag, setting.value_name);
+            vec![
+                format!("`{}`", setting.key),
+                format!("`{}`", flag.trim_end()),
+                format!("`{}`", setting.variable()),
+                format!("`{}`", setting.default),
+                setting.meaning.to_owned(),
+            ]
+        })
+        .collect();
+    for (row, expected) in rows.iter().zip(&expected) {
+        let (at_the_limit, row) = row.split_last().expect("a row has cells");
+        assert_eq!(row, expected);
+        assert!(!at_the_limit.is_empty(), "{expected:?} says what happens at the limit");
+    }
+    assert_eq!(rows.len(), expected.len());
+}
+
+#[test]
+fn every_key_of_rooms_has_its_row() {
+    let rows = rows(&document(), "Rooms");
+    let expected: Vec<Vec<String>> = ROOM_KEYS
+        .iter()
+        .map(|(key, default, meaning)| {
+            vec![format!("`{key}`"), (*default).to_owned(), (*meaning).to_owned()]
+        })
+        .collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn the_example_is_a_good_file_that_differs_from_the_defaults() {
+    let document = document();
+    let (_, rest) = document.split_once("```toml\n").expect("an example");
+    let (text, _) = rest.split_once("```").expect("its end");
+    let file = Some(File { name: "docs/config.md", text });
+    let config = Config::parse(&Layers { file, ..Layers::default() });
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.warnings, [""; 0]);
+    assert_ne!(config, Config::default());
+    assert_ne!(config.rooms.options("ticker:oil"), config.rooms.options("lobby"));
+    assert_ne!(config.rooms.options("org:42:a:b"), config.rooms.options("lobby"));
+}
+
+#[test]
+fn every_field_of_a_config_is_documented() {
+    // A new field fails to compile here until someone decides where it is documented.
+    let Config {
+        listen: _,
+        loops: _,
+        pin: _,
+        accept: _,
+        takeover: _,
+        echo_route: _,
+        connections_max: _,
+        message_bytes_max: _,
+        rooms_max: _,
+        outbox_bytes_max: _,
+        outbox_messages_max: _,
+        handshake_timeout_ms: _,
+        heartbeat_interval_ms: _,
+        heartbeat_timeout_ms: _,
+        close_timeout_ms: _,
+        drain_window_ms: _,
+        drain_timeout_ms: _,
+        room_grace_ms: _,
+        rooms: _,
+        log: _,
+        warnings: _,
+    } = Config::default();
+    // All but `rooms` and `warnings` are settings; the log is two of them.
+    assert_eq!(SETTINGS.len(), 21 - 2 + 1);
+}

@@ -64,8 +64,7 @@ fn the_example_is_a_good_file_that_differs_from_the_defaults() {
     let (_, rest) = document.split_once("```toml\n").expect("an example");
     let (text, _) = rest.split_once("```").expect("its end");
     let file = Some(File { name: "docs/config.md", text });
-    let config = Config::parse(&Layers { file, ..Layers::default() });
-    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    let config = Config::parse(&Layers { file, ..Layers::default() }).expect("a good file");
     assert_eq!(config.warnings, [""; 0]);
     assert_ne!(config, Config::default());
     assert_ne!(config.rooms.options("ticker:oil"), config.rooms.options("lobby"));

@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -98,29 +99,32 @@ pub(super) fn load(file: Option<&Path>, flags: Flags) -> Result<Config, ConfigEr
     Config::parse(&Layers { file, environment, flags: flags.0 })
 }
 
-fn read(path: &Path, name: &str) -> Result<String, ConfigError> {
-    fs::read_to_string(path).map_err(|error| ConfigError {
+fn read(path: &Path, name: &str) -> Result<String, ConfigErrors> {
+    let failed = |error: io::Error| ConfigError {
         place: Place::File { name: name.to_owned(), line: None },
         key: String::new(),
         wrong: format!("cannot read {name}: {error}"),
         right: None,
         suggestion: None,
-    })
+    };
+    fs::read_to_string(path).map_err(|error| failed(error).into())
 }
 
 /// The variable if it may concern us; an error if it does and is no text.
-fn ours((name, value): (OsString, OsString)) -> Option<Result<(String, String), ConfigError>> {
+fn ours((name, value): (OsString, OsString)) -> Option<Result<(String, String), ConfigErrors>> {
     let name = name.to_str()?;
     if !name.starts_with("FANFARE_") && !["PORT", "RUST_LOG"].contains(&name) {
         return None;
     }
-    Some(value.into_string().map(|value| (name.to_owned(), value)).map_err(|value| ConfigError {
+    let no_text = |value: OsString| ConfigError {
         place: Place::Environment(name.to_owned()),
         key: name.to_owned(),
         wrong: format!("{name} is {value:?}"),
         right: Some("it takes UTF-8".to_owned()),
         suggestion: None,
-    }))
+    };
+    let value = value.into_string().map(|value| (name.to_owned(), value));
+    Some(value.map_err(|value| no_text(value).into()))
 }
 
 /// Prints every mistake; the exit code of a bad configuration.

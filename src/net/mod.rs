@@ -34,14 +34,14 @@ pub struct StartError(ListenAddr, io::Error);
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1.kind() {
-            io::ErrorKind::AddrInUse => write!(
+        if self.1.kind() == io::ErrorKind::AddrInUse {
+            return write!(
                 f,
                 "{} is in use; stop the other process, choose another --listen, or pass --takeover",
                 self.0
-            ),
-            _ => write!(f, "cannot listen on {}: {}", self.0, self.1),
+            );
         }
+        write!(f, "cannot listen on {}: {}", self.0, self.1)
     }
 }
 

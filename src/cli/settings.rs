@@ -15,6 +15,8 @@ use std::process::ExitCode;
 
 /// The one switch that is on by default, and so has a flag to turn it off.
 const NO_PIN: &str = "no-pin";
+/// What the help calls the settings that stand in no section.
+const HEADING: &str = "Broker";
 
 /// The settings given as flags, by their names without dashes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -27,6 +29,7 @@ impl clap::Args for Flags {
                 .long(NO_PIN)
                 .action(ArgAction::SetTrue)
                 .conflicts_with("pin")
+                .help_heading(HEADING)
                 .help("Leave the loops to the scheduler, as --pin=false [env: FANFARE_NO_PIN]"),
         )
     }
@@ -62,7 +65,7 @@ fn flag(setting: &'static Setting) -> Arg {
         Some(("limits", _)) => "Limits",
         Some(("timeouts", _)) => "Time-outs",
         Some(("log", _)) => "Log",
-        Some(_) | None => "Broker",
+        Some(_) | None => HEADING,
     };
     let (meaning, default) = (setting.meaning, setting.default);
     let arg = Arg::new(setting.flag)

@@ -53,6 +53,12 @@ fn links_between_documents_lead_somewhere() {
 }
 
 #[test]
+fn documents_that_code_names_exist() {
+    let exists = |path: &str| root().join(path).exists();
+    hold(|file| docs::mentions(&file.path, &file.text, exists));
+}
+
+#[test]
 fn the_table_of_limits_is_true() {
     assert_eq!(docs::limits(&text("src/limits.rs"), &text("docs/limits.md")), [""; 0]);
 }

@@ -1,5 +1,5 @@
-//! Laws of the room `ws`, over its public face: splits don't matter, the reader equals a naive twin,
-//! errors come at the first byte that proves them, memory follows what was received.
+//! Laws of the room `ws`, over its public face: splits don't matter, the reader equals a naive
+//! twin, errors come at the first byte that proves them, memory follows what was received.
 
 #[path = "naive/ws.rs"]
 mod naive;

@@ -1,7 +1,7 @@
 //! Who may come in: origins now, tokens later.
 //!
-//! Not here: HTTP heads (callers pass plain values), what an admitted client may do. Invariant: what
-//! can't be understood is refused.
+//! Not here: HTTP heads (callers pass plain values), what an admitted client may do. Invariant:
+//! what can't be understood is refused.
 #![deny(clippy::indexing_slicing)]
 
 mod origin;

@@ -1,11 +1,11 @@
 //! The same-host check that keeps other sites' pages out (RFC 6455 §10.2).
 //!
-//! Not here: an allow-list of other origins. Browsers set `Origin` and scripts can't change it, so it
-//! tells whose page is talking; who sends none is no browser, and is not kept out by this. Invariant:
-//! an origin that is not understood to the last byte is foreign.
+//! Not here: an allow-list of other origins. Browsers set `Origin` and scripts can't change it, so
+//! it tells whose page is talking; who sends none is no browser, and is not kept out by this.
+//! Invariant: an origin that is not understood to the last byte is foreign.
 
-/// Whether a page of `origin` is one of this `host`'s own: same host, same port, ports that are left
-/// out being those of the origin's scheme. Without an origin the answer is yes.
+/// Whether a page of `origin` is one of this `host`'s own: same host, same port, ports that are
+/// left out being those of the origin's scheme. Without an origin the answer is yes.
 ///
 /// `host` is what the client said it connects to, `host[:port]`.
 pub fn same_host(origin: Option<&[u8]>, host: Option<&str>) -> bool {

@@ -1,7 +1,7 @@
 //! What a request head says: `httparse` once, then every rule that keeps readings apart.
 //!
-//! Not here: where a head ends (`head_reader`), routes, the rules of an upgrade (`ws`). Invariant: a
-//! [`Head`] has one body framing, a version that is served, and, in HTTP/1.1, one valid host.
+//! Not here: where a head ends (`head_reader`), routes, the rules of an upgrade (`ws`). Invariant:
+//! a [`Head`] has one body framing, a version that is served, and, in HTTP/1.1, one valid host.
 
 use super::target::{self, Target, is_authority};
 use super::{BodyFraming, RequestError};

@@ -1,9 +1,9 @@
 //! Finds the end of a request head in bytes that come in any pieces.
 //!
-//! Not here: what the head says (`head`). Invariants: each byte is searched once, because the search
-//! sees new bytes only ([`Scan`] remembers the rest); a head that comes whole is borrowed, not
-//! copied; bounds and line ends are judged at the first byte that breaks them, so the verdict does
-//! not depend on the pieces.
+//! Not here: what the head says (`head`). Invariants: each byte is searched once, because the
+//! search sees new bytes only ([`Scan`] remembers the rest); a head that comes whole is borrowed,
+//! not copied; bounds and line ends are judged at the first byte that breaks them, so the verdict
+//! does not depend on the pieces.
 
 use super::RequestError;
 use super::target::is_token_byte;
@@ -144,7 +144,8 @@ impl Scan {
 
     /// Searches new bytes; gives the length of the part of `input` that completes the head.
     fn advance(&mut self, input: &[u8]) -> Result<Option<usize>, RequestError> {
-        // One byte more than fits is enough to refuse, and the rest of a large read is not searched.
+        // One byte more than fits is enough to refuse, and the rest of a large read is not
+        // searched.
         let fits = (HTTP_HEAD_BYTES_MAX + 1).saturating_sub(self.bytes);
         let (input, _) = input.split_at(fits.min(input.len()));
         let mut taken = 0;

@@ -1,7 +1,7 @@
 //! Answers: status line, fields and a body of known length.
 //!
-//! Not here: who answers what, the 101 of an upgrade (`ws`). Invariants: every answer has its length
-//! and its date; no control character gets into a field, whoever its value came from.
+//! Not here: who answers what, the 101 of an upgrade (`ws`). Invariants: every answer has its
+//! length and its date; no control character gets into a field, whoever its value came from.
 
 use serde::Serialize;
 use std::borrow::Cow;

@@ -2,8 +2,8 @@
 //!
 //! Not here: when a message is complete, and how large it may be. Invariants: what is held exceeds
 //! what was pushed by at most [`SPILL_SLACK_BYTES`] and the list itself (24 bytes a segment, of at
-//! least that many bytes each; the list may double); nothing pushed is ever moved before the end, so
-//! appending is O(what is appended).
+//! least that many bytes each; the list may double); nothing pushed is ever moved before the end,
+//! so appending is O(what is appended).
 
 use crate::limits::SPILL_SLACK_BYTES;
 

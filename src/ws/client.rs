@@ -1,5 +1,5 @@
-//! The opening handshake as a client sees it (RFC 6455 §4.1): what it sends, and what it asks of the
-//! answer.
+//! The opening handshake as a client sees it (RFC 6455 §4.1): what it sends, and what it asks of
+//! the answer.
 //!
 //! Not here: sockets, URLs, redirects and passwords: an answer other than 101 is an error.
 

@@ -1,8 +1,8 @@
 //! Frame headers (RFC 6455 §5.2): two to fourteen bytes, decoded from slices, encoded into vectors.
 //!
-//! Not here: payloads, and the order in which frames may come (`reader`). Invariants: decoding never
-//! consumes; of several breaches the one at the earliest byte is reported; a decoded header is valid
-//! by existing and encodes to the bytes it came from.
+//! Not here: payloads, and the order in which frames may come (`reader`). Invariants: decoding
+//! never consumes; of several breaches the one at the earliest byte is reported; a decoded header
+//! is valid by existing and encodes to the bytes it came from.
 
 use super::{DataKind, ProtocolError, Role};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};

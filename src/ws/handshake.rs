@@ -1,8 +1,8 @@
 //! The opening handshake as a server sees it (RFC 6455 §4.2): what it asks of a request.
 //!
 //! Not here: routes, origins and tokens, which decide whether somebody may connect at all, and the
-//! client's side (`client`). Invariant: an [`Upgrade`] exists only for a request that met every rule
-//! of §4.2.1.
+//! client's side (`client`). Invariant: an [`Upgrade`] exists only for a request that met every
+//! rule of §4.2.1.
 
 use crate::http::{BodyFraming, Head, Method, Response, Version};
 use base64::Engine as _;

@@ -142,7 +142,7 @@ impl Reader {
         }
         let held = self.held.get_or_insert_default();
         if piece.is_empty() && !done {
-            held.frame = Some(frame); // Nothing to keep yet: the frame may still be handed out whole.
+            held.frame = Some(frame); // Nothing to keep yet: it may still come whole.
             return Ok((None, rest));
         }
         let message = match held.message.as_mut() {
@@ -232,7 +232,8 @@ impl Frame {
 
 /// Judges the header at the front of `bytes`, as far as it is there, after the open `message`.
 ///
-/// Checks come in the order of the bytes they need, so that a header in pieces fails as a whole one.
+/// Checks come in the order of the bytes they need, so that a header in pieces fails as a whole
+/// one.
 fn judge(
     bytes: &[u8],
     message: Option<&Fragments>,

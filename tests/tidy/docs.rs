@@ -68,7 +68,10 @@ fn told_limit(row: &[&str]) -> Result<Limit, String> {
     let name = name.trim_matches('`');
     let of_name = [("_BYTES", "bytes"), ("_MS", "ms"), ("_MESSAGES", "messages")];
     let wanted = of_name.iter().find(|(part, _)| name.contains(part)).map(|(_, unit)| *unit);
-    if unit.is_empty() || happens.is_empty() || wanted.is_some_and(|wanted| wanted != *unit) {
+    if unit.is_empty()
+        || happens.is_empty()
+        || wanted.is_some_and(|wanted| !unit.starts_with(wanted))
+    {
         return Err(format!("docs/limits.md says `{unit}`, `{happens}` of {name}"));
     }
     let digits = value.replace(',', "");
@@ -137,6 +140,20 @@ pub(crate) fn links(
         }
     }
     found
+}
+
+/// Documents that the file at `path` names by their path from the root, and that do not exist.
+pub(crate) fn mentions(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    if path.ends_with(".md") || path.starts_with("tests/tidy") {
+        return Vec::new();
+    }
+    let after = text.match_indices("docs/").map(|(at, _)| &text[at..]);
+    after
+        .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && !"/._-".contains(c)).next())
+        .filter_map(|named| Some(named?.split_once(".md")?.0.to_owned() + ".md"))
+        .filter(|named| !exists(named))
+        .map(|named| format!("{named} does not exist"))
+        .collect()
 }
 
 /// The targets of all links outside code.
@@ -243,4 +260,17 @@ fn a_link_that_leads_nowhere_is_found() {
     }
     let code = "```rust\nf[0](x)\n```\nand `[a](b)`";
     assert_eq!(links("docs/a.md", code, tree), [""; 0]);
+}
+
+#[test]
+fn a_mention_of_a_document_that_is_not_there_is_found() {
+    let exists = |path: &str| path == "docs/a.md";
+    assert_eq!(
+        mentions("src/a.rs", "//! See `docs/a.md`, in docs/ and docs/a.md.", exists),
+        [""; 0]
+    );
+    assert_eq!(
+        mentions("src/a.rs", "//! See `docs/b-1.md`.", exists),
+        ["docs/b-1.md does not exist"]
+    );
 }

@@ -137,7 +137,9 @@ fn impurities(room: &Room, code: &str) -> Vec<String> {
     let outside = heads(code, "std")
         .into_iter()
         .filter(|(_, head)| OUTSIDE.contains(&head.as_str()) && !(addresses && head == "net"));
-    let hidden = heads(code, "collections")
+    // A table with a random source in it. In a test it can't change what is sent.
+    let (built, _) = code.split_once("#[cfg(test)]\nmod ").unwrap_or((code, ""));
+    let hidden = heads(built, "collections")
         .into_iter()
         .filter(|(_, head)| ["HashMap", "HashSet", "*"].contains(&head.as_str()));
     let chance = heads(code, "fastrand").into_iter().filter(|(_, head)| head != "Rng");
@@ -262,6 +264,8 @@ fn an_impure_mention_is_found() {
     ] {
         assert_eq!(complaints("src/engine/shard.rs", text).len(), 1, "{text}");
     }
+    let tested = "#[cfg(test)]\nmod tests {\n    use std::collections::HashMap;\n}";
+    assert_eq!(complaints("src/engine/shard.rs", tested).len(), 0);
     assert_eq!(complaints("src/config/mod.rs", "use std::net::TcpStream;").len(), 1);
     assert_eq!(complaints("src/observe/gauge.rs", "static A: AtomicU64 = x;").len(), 0);
     assert_eq!(complaints("src/observe/gauge.rs", "static A: Mutex<u64> = x;").len(), 1);

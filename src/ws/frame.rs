@@ -86,15 +86,6 @@ impl Opcode {
     }
 }
 
-impl From<DataKind> for Opcode {
-    fn from(kind: DataKind) -> Self {
-        match kind {
-            DataKind::Text => Self::Text,
-            DataKind::Binary => Self::Binary,
-        }
-    }
-}
-
 /// The header of one frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameHeader {
@@ -305,6 +296,13 @@ mod tests {
             let mut more = wire.to_vec();
             more.extend([0; 14]);
             assert_eq!(FrameHeader::decode(&more, role), Err(expected), "{more:?}");
+        }
+    }
+
+    #[test]
+    fn a_kind_is_the_kind_of_its_opcode() {
+        for kind in [DataKind::Text, DataKind::Binary] {
+            assert_eq!(kind.opcode().data_kind(), Some(kind));
         }
     }
 

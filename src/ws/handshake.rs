@@ -173,6 +173,7 @@ const fn is_token_byte(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::{Connection, Fields, RequestError, SendBody, parse_head};
 
     const FIELDS: [&str; 5] = [
         "Host: example.org",
@@ -182,10 +183,16 @@ mod tests {
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     ];
 
-    /// Checks a request of `line` and `fields`.
+    /// Checks a request of `line` and `fields` that the room `http` takes.
     fn checked(line: &str, fields: &[&str]) -> Result<Upgrade, Refusal> {
-        let text = format!("{line}\r\n{}\r\n\r\n", fields.join("\r\n"));
-        check(&Head::stub(&text))
+        let text = request(line, fields);
+        let mut room = Fields::new();
+        check(&parse_head(text.as_bytes(), &mut room).expect("a head that http takes"))
+    }
+
+    fn request(line: &str, fields: &[&str]) -> String {
+        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+        format!("{line}\r\n{fields}\r\n")
     }
 
     /// The good fields without the one called `name`, and with `more`.
@@ -226,14 +233,12 @@ mod tests {
 
     #[test]
     fn every_breach_is_refused_with_its_status() {
-        use Refusal::{Body, Connection, Host, Key, NotAnUpgrade, Version};
+        use Refusal::{Body, Key, NotAnUpgrade, Version};
         for (name, more, refusal, status) in [
-            ("Host", &[][..], Host, 400),
-            ("", &["Host: example.org"], Host, 400),
-            ("Upgrade", &[], NotAnUpgrade, 426),
+            ("Upgrade", &[][..], NotAnUpgrade, 426),
             ("Upgrade", &["Upgrade: websockets"], NotAnUpgrade, 426),
-            ("Connection", &[], Connection, 400),
-            ("Connection", &["Connection: keep-alive"], Connection, 400),
+            ("Connection", &[], Refusal::Connection, 400),
+            ("Connection", &["Connection: keep-alive"], Refusal::Connection, 400),
             ("Sec-WebSocket-Version", &[], Version, 426),
             ("Sec-WebSocket-Version", &["Sec-WebSocket-Version: 8"], Version, 426),
             ("Sec-WebSocket-Version", &["Sec-WebSocket-Version: 14"], Version, 426),
@@ -271,10 +276,43 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_there_exactly_once() {
+        let none = with("Host", &[]);
+        assert_eq!(checked("GET / HTTP/1.0", &none), Err(Refusal::Host));
+        assert_eq!(Refusal::Host.status(), 400);
+        for fields in [none, with("", &["Host: example.org"])] {
+            let text = request("GET / HTTP/1.1", &fields);
+            let refused = parse_head(text.as_bytes(), &mut Fields::new()).map(|_| ());
+            assert_eq!(refused.map_err(RequestError::status), Err(400), "http refuses it already");
+        }
+    }
+
+    #[test]
+    fn refusals_carry_the_fields_that_their_status_asks_for() {
+        for (refusal, expected) in [
+            (Refusal::Version, "\r\nSec-WebSocket-Version: 13\r\n"),
+            (Refusal::NotAnUpgrade, "\r\nUpgrade: websocket\r\n"),
+            (Refusal::Method, "\r\nAllow: GET\r\n"),
+            (Refusal::Key, "Sec-WebSocket-Key must be there once"),
+        ] {
+            let mut out = Vec::new();
+            refusal.into_response().push(&mut out, Connection::Close, SendBody::Yes, 0);
+            let text = String::from_utf8_lossy(&out);
+            assert!(text.starts_with(&format!("HTTP/1.1 {} ", refusal.status())), "{text}");
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
     fn subprotocols_are_offered_in_order_and_only_as_tokens() {
-        let text = "GET / HTTP/1.1\r\nSec-WebSocket-Protocol: chat.v2,  chat ,, b@d\r\n\
-                    Sec-WebSocket-Protocol: last\r\n\r\n";
-        let head = Head::stub(text);
+        let offered = [
+            "Host: x",
+            "Sec-WebSocket-Protocol: chat.v2,  chat ,, b@d",
+            "sec-websocket-protocol: last",
+        ];
+        let text = request("GET / HTTP/1.1", &offered);
+        let mut room = Fields::new();
+        let head = parse_head(text.as_bytes(), &mut room).expect("a head that http takes");
         assert!(offered_subprotocols(&head).eq(["chat.v2", "chat", "last"]));
     }
 }

@@ -1,4 +1,4 @@
-//! Frame headers (RFC 6455 §5.2): two to fourteen bytes, decoded from slices, encoded into vectors.
+//! Frame headers (RFC 6455 §5.2): 2 to 14 bytes, decoded from slices, encoded into vectors.
 //!
 //! Not here: payloads, and the order in which frames may come (`reader`). Invariants: decoding
 //! never consumes; of several breaches the one at the earliest byte is reported; a decoded header

@@ -1,5 +1,8 @@
 //! A stand-in for the room that owns sockets and loops: binds, and waits for the drain.
 
+pub mod link;
+pub mod wake;
+
 use crate::config::{Config, ListenAddr};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::{fmt, io, net::TcpListener};

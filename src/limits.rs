@@ -14,6 +14,18 @@ pub const READS_PER_TICK_MAX: usize = 4;
 /// Connections accepted by a loop in one tick. Too low: a storm waits in the accept queue. Too
 /// high: a storm stalls delivery.
 pub const ACCEPTS_PER_TICK_MAX: usize = 64;
+/// Readiness events taken from the kernel in one tick. Too low: more polls. Too high: writes wait
+/// behind reads.
+pub const EVENTS_PER_TICK_MAX: usize = 1_024;
+/// Connections that the kernel completes ahead of us, per listener; somaxconn may lower it. Too
+/// low: a storm is retried by clients a second later. Too high: clients wait unseen.
+pub const LISTEN_BACKLOG: u16 = 4_096;
+/// First pause of accepting when descriptors have run out. Too low: a spin. Too high: a moment's
+/// shortage is felt.
+pub const ACCEPT_BACK_OFF_MS: u64 = 10;
+/// Longest pause of accepting; each one is twice the last. Too low: CPU while nothing can be had.
+/// Too high: relief is noticed late.
+pub const ACCEPT_BACK_OFF_MS_MAX: u64 = 1_000;
 /// Spare bytes that an unfinished message may hold beyond what was received. Too low: one
 /// allocation per fragment. Too high: many unfinished messages cost memory nobody sent.
 pub const SPILL_SLACK_BYTES: usize = 4 * 1024;
@@ -179,4 +191,5 @@ const _: () = assert!(OUTBOX_BYTES_MAX >= MESSAGE_BYTES_MAX, "an outbox must hol
 const _: () = assert!(MESSAGE_BYTES_CEILING < u32::MAX as usize / 4, "32-bit ranges in an outbox");
 const _: () = assert!(LOOPS_MAX <= u8::MAX as usize, "LoopId is a byte");
 const _: () = assert!(HEARTBEAT_PINGS > 0);
+const _: () = assert!(ACCEPT_BACK_OFF_MS > 0 && ACCEPT_BACK_OFF_MS <= ACCEPT_BACK_OFF_MS_MAX);
 const _: () = assert!(SMALL_ROOM_MEMBERS_MAX >= 1 && WRITES_PER_SLICE_MAX >= 1);

@@ -1,0 +1,97 @@
+//! Newcomers: who gets a seat, who is told that there is none, and on which loop they go.
+//!
+//! Invariants: a connection has a seat or is one of a few refusals, and gives either back when it
+//! ends; refusals stay where they were accepted; a loop whose inbox is full is dealt nothing.
+
+use super::accept::Accepted;
+use super::event_loop::EventLoop;
+use super::listener::Spread;
+use super::peer::Sent;
+use super::socket::Socket;
+use super::sockets::{Entry, Seat};
+use super::token::Target;
+use crate::broker::Now;
+use crate::engine::Admission;
+use crate::limits::REFUSALS_MAX;
+
+impl EventLoop {
+    /// Accepts a tick's worth and places it.
+    pub(super) fn accept(&mut self, now: Now) {
+        if self.acceptor.poll_timeout(now.mono_ms) != Some(0) {
+            return;
+        }
+        if let Some(shortage) = self.acceptor.accept(now.mono_ms, &mut self.accepted) {
+            let counters = self.shard.counters_mut();
+            counters.accepts_exhausted += 1;
+            counters.connections_refused += shortage.shed as u64;
+            self.log.shortage(&shortage, now);
+        }
+        self.place_accepted(now);
+    }
+
+    /// Accepts all that wait, for the last time.
+    pub(super) fn accept_rest(&mut self, now: Now) {
+        self.acceptor.accept_rest(&mut self.accepted);
+        self.place_accepted(now);
+    }
+
+    fn place_accepted(&mut self, now: Now) {
+        let mut accepted = std::mem::take(&mut self.accepted);
+        for Accepted { socket, spread } in accepted.drain(..) {
+            if self.shared.seats.take() {
+                self.place(socket, spread, now);
+            } else if self.refusals < REFUSALS_MAX {
+                self.refusals += 1;
+                self.open(socket, Admission::OverCapacity, now);
+            } else {
+                // Too many are being told already; this one sees its connection end.
+                self.shard.counters_mut().connections_refused += 1;
+            }
+        }
+        self.accepted = accepted; // Keeps what it allocated.
+    }
+
+    /// Gives a connection that has a seat to a loop.
+    fn place(&mut self, socket: Socket, spread: Spread, now: Now) {
+        let seats = &self.shared.seats;
+        let to = match spread {
+            Spread::Here => self.id,
+            Spread::Dealt => self.dealer.pick(|id| seats.load(id)),
+        };
+        seats.place(to);
+        let Some(peer) = self.shared.peers.get(to.index()).filter(|_| to != self.id) else {
+            return self.open(socket, Admission::Served, now);
+        };
+        match peer.send_conn(socket) {
+            Ok(sent) => self.shard.counters_mut().wakes += u64::from(sent == Sent::Woke),
+            Err(socket) => {
+                seats.unplace(to);
+                seats.place(self.id);
+                self.open(socket, Admission::Served, now);
+            }
+        }
+    }
+
+    /// Takes a connection that is counted already into this loop.
+    pub(super) fn open(&mut self, mut socket: Socket, admission: Admission, now: Now) {
+        let seat = match admission {
+            Admission::Served => Seat::Served,
+            Admission::OverCapacity => Seat::Refused,
+        };
+        let key = self.shard.handle_open(admission, now);
+        let registered = socket.register(self.poll.registry(), Target::Connection(key).token());
+        self.sockets.insert(key, Entry::new(socket, seat));
+        if registered.is_err() {
+            self.shard.handle_error(key, now); // No memory left for another watch.
+        }
+        self.act();
+    }
+
+    /// Gives back what a connection was counted against.
+    pub(super) fn free(&mut self, seat: Seat) {
+        match seat {
+            Seat::Served => self.shared.seats.free(self.id),
+            Seat::Refused => self.refusals -= 1,
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! From the settings of the user to those of the shards.
+
+use super::descriptors::LimitsInForce;
+use crate::config::Config;
+use crate::engine::Settings;
+
+/// What every shard of a server started with `config` goes by, under the limits in force.
+pub fn settings_from(config: &Config, limits: LimitsInForce) -> Settings {
+    Settings {
+        policies: config.rooms.clone(),
+        connections_max: limits.connections_max,
+        rooms_max: config.rooms_max,
+        room_grace_ms: config.room_grace_ms,
+        message_bytes_max: config.message_bytes_max,
+        handshake_timeout_ms: config.handshake_timeout_ms,
+        heartbeat_interval_ms: config.heartbeat_interval_ms,
+        heartbeat_timeout_ms: config.heartbeat_timeout_ms,
+        close_timeout_ms: config.close_timeout_ms,
+        drain_window_ms: config.drain_window_ms,
+        echo_route: config.echo_route,
+    }
+}

@@ -45,8 +45,8 @@ impl Shard {
         }
     }
 
-    /// Closes a WebSocket for a reason of ours. What is queued goes out first when we close in
-    /// peace; otherwise only the frame that has been begun does.
+    /// Closes a WebSocket for a reason of ours. What is queued goes out first, unless it is what
+    /// the peer does not take: then only the frame that has been begun does.
     pub(super) fn disconnect(&mut self, key: ConnKey, reason: Disconnect, now: Now) {
         let Some(phase) = self.take_phase(key) else { return };
         let reader = match phase {
@@ -69,12 +69,10 @@ impl Shard {
         self.counters.websockets -= 1;
         let Some(code) = raw::close_code(reason) else { return self.end(key, reason, now) };
         self.note_ending(key, reason, code);
-        if matches!(reason, Disconnect::Normal | Disconnect::Draining) {
-            self.push_answer(key, |out| ws::push_close(out, code, ""));
-            return self.begin_phase(key, Phase::Closing(reader), now);
+        if matches!(reason, Disconnect::SlowConsumer | Disconnect::NoPong) {
+            self.drop_queued(key);
         }
-        self.drop_queued(key);
-        self.push_control(key, Content::Control, |out| ws::push_close(out, code, ""));
+        self.push_answer(key, |out| ws::push_close(out, code, ""));
         match reason {
             // Nobody is there to answer.
             Disconnect::NoPong => self.begin_phase(key, Phase::Finishing, now),

@@ -38,6 +38,7 @@ impl Shard {
     /// Ends the tick: what rooms published is laid out for every loop, and this loop's own share
     /// is delivered.
     pub fn end_tick(&mut self, now: Now) {
+        self.weigh_backlog();
         self.unpark(now);
         self.go_on(now);
         self.homes.lay_out(&mut self.outgoing);
@@ -151,15 +152,20 @@ impl Shard {
         }
     }
 
-    /// Bytes that wait for other loops beyond what a home may hold for one of them.
-    fn is_over_bound(&self) -> bool {
-        let held = |at: usize| {
-            let making = self.outgoing.get(at).map_or(0, Batch::bytes);
-            let refused = self.refused.get(at).and_then(Option::as_ref).map_or(0, Batch::bytes);
-            making + refused
-        };
-        let most = (0..usize::from(self.loops)).map(held).max().unwrap_or(0);
-        most + self.homes.staged_bytes() > OUTGOING_BYTES_MAX
+    /// Whether more waits for another loop than a home may hold for one of them.
+    const fn is_over_bound(&self) -> bool {
+        self.backlog_bytes + self.homes.staged_bytes() > OUTGOING_BYTES_MAX
+    }
+
+    /// Looks how much waits for the loop whose inbox is furthest behind. Once a tick: a loop that
+    /// takes its batches leaves nothing behind, and what one that doesn't gets on top within a
+    /// tick is bounded by what is staged.
+    fn weigh_backlog(&mut self) {
+        let behind = self.refused.iter().zip(&self.outgoing);
+        let waiting = behind.filter_map(|(refused, making)| {
+            Some(refused.as_ref()?.bytes() + making.bytes())
+        });
+        self.backlog_bytes = waiting.max().unwrap_or(0);
     }
 
     /// Applies a batch's commands behind all that are parked, as far as the bound allows.

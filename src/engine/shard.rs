@@ -148,6 +148,8 @@ pub struct Shard {
     pub(super) refused: Vec<Option<Batch>>,
     /// Credit to be given back, per loop.
     pub(super) owed: Vec<Spent>,
+    /// What waits for the loop that is furthest behind, as of the end of the last tick.
+    pub(super) backlog_bytes: usize,
     /// Commands that wait until the outgoing bound allows their effects.
     pub(super) parked: VecDeque<(Batch, usize)>,
     pub(super) gathers: Gathers,
@@ -188,6 +190,7 @@ impl Shard {
             outgoing: (0..loops).map(|_| Batch::new(id)).collect(),
             refused: (0..loops).map(|_| None).collect(),
             owed: vec![Spent::default(); usize::from(loops)],
+            backlog_bytes: 0,
             parked: VecDeque::new(),
             gathers: Gathers::default(),
             dirty_small: VecDeque::new(),

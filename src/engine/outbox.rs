@@ -17,7 +17,9 @@ const NONE: u32 = u32::MAX;
 pub(crate) enum Content {
     /// Messages of a room: frames of that run of the buffer.
     Run(u32),
-    /// One response or one message for this connection alone.
+    /// An HTTP response, that of a handshake among them: nothing passes it, nothing drops it.
+    Response,
+    /// One WebSocket message for this connection alone.
     Answer,
     /// A pong: may be replaced by a newer one.
     Pong,
@@ -41,8 +43,9 @@ impl Chunk {
         self.end - self.start
     }
 
-    const fn is_control(&self) -> bool {
-        matches!(self.content, Content::Pong | Content::Control)
+    /// Whether a control frame queues behind it: RFC 6455 knows frames only after the handshake.
+    const fn is_before_control(&self) -> bool {
+        matches!(self.content, Content::Pong | Content::Control | Content::Response)
     }
 }
 
@@ -137,8 +140,8 @@ impl Outbox {
         self.count(&chunk);
     }
 
-    /// Queues a control frame before all data, behind the frame that has been begun and behind
-    /// earlier control frames. Returns a held chunk that it took the place of: with
+    /// Queues a control frame before all data, behind the frame that has been begun, behind
+    /// responses, and behind earlier control frames. Returns a held chunk that it took the place of: with
     /// [`PONGS_QUEUED_MAX`] pongs queued, a further one replaces the newest (RFC 6455 §5.5.3).
     pub(crate) fn push_control(
         &mut self,
@@ -148,8 +151,8 @@ impl Outbox {
     ) -> Option<BufferId> {
         let mut before = if self.begun { self.split_begun(nodes, buffers) } else { NONE };
         let mut newest_pong = NONE;
-        let mut at = nodes.get(before).map_or(self.head, |node| node.next);
-        while let Some(node) = nodes.get(at).filter(|node| node.chunk.is_control()) {
+        let mut at = self.after(nodes, before);
+        while let Some(node) = nodes.get(at).filter(|node| node.chunk.is_before_control()) {
             if node.chunk.content == Content::Pong {
                 newest_pong = at;
             }
@@ -214,14 +217,19 @@ impl Outbox {
         }
     }
 
-    /// Gives back all but the rest of a frame that has been begun: what follows is a close.
+    /// Gives back all but the rest of a frame that has been begun, and responses: what follows is
+    /// a close, which means nothing to a peer that has not read the answer to its handshake.
     pub(crate) fn keep_begun(&mut self, nodes: &mut Nodes, buffers: &mut Buffers) {
-        if !self.begun {
-            return self.clear(nodes, buffers);
-        }
-        self.split_begun(nodes, buffers);
-        while let Some(next) = nodes.get(self.head).map(|node| node.next).filter(|n| *n != NONE) {
-            self.unlink_after(nodes, buffers, self.head, next);
+        let mut last = if self.begun { self.split_begun(nodes, buffers) } else { NONE };
+        loop {
+            let next = self.after(nodes, last);
+            match nodes.get(next).map(|node| node.chunk.content) {
+                Some(Content::Response) => last = next,
+                Some(Content::Run(_) | Content::Answer | Content::Pong | Content::Control) => {
+                    self.unlink_after(nodes, buffers, last, next);
+                }
+                None => break,
+            }
         }
     }
 
@@ -324,6 +332,11 @@ impl Outbox {
             self.messages = self.messages + moved.messages - old.messages;
             buffers.release(old.buffer);
         }
+    }
+
+    /// The place behind `before`, or the first one.
+    fn after(&self, nodes: &Nodes, before: u32) -> u32 {
+        nodes.get(before).map_or(self.head, |node| node.next)
     }
 
     fn link_after(&mut self, nodes: &mut Nodes, before: u32, index: u32) {

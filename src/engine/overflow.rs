@@ -251,7 +251,7 @@ fn copy(buffers: &mut super::buffers::Buffers, chunk: &Chunk) -> Chunk {
             };
             (origin, vec![copied], covered)
         }),
-        Content::Answer | Content::Pong | Content::Control => None,
+        Content::Response | Content::Answer | Content::Pong | Content::Control => None,
     };
     let (origin, runs, frames) = covered.unwrap_or((chunk.start, Vec::new(), Vec::new()));
     let bytes = buffers.bytes(chunk.buffer, origin, chunk.end).to_vec();

@@ -82,11 +82,11 @@ impl Shard {
         match self.ask(head) {
             Ok(Asked::Api(intent)) => self.begin_body(key, head, intent, exchange, now),
             Ok(Asked::Raw { name, echo, upgrade }) => {
-                self.push_answer(key, |out| upgrade.push_response(out, None));
+                self.push_response(key, |out| upgrade.push_response(out, None));
                 self.join_raw(key, name, echo, now);
             }
             Ok(Asked::Echo(upgrade)) => {
-                self.push_answer(key, |out| upgrade.push_response(out, None));
+                self.push_response(key, |out| upgrade.push_response(out, None));
                 self.open_websocket(key, Phase::Echo(ws::Reader::default()), now);
             }
             // A body that was announced would have to be read first: the connection ends instead.
@@ -172,7 +172,7 @@ impl Shard {
         match BodyReader::new(head.body, self.settings.message_bytes_max) {
             Ok(reader) => {
                 if head.expect_continue && head.version == Version::Http11 {
-                    self.push_answer(key, http::push_continue);
+                    self.push_response(key, http::push_continue);
                 }
                 let body = Box::new(Body { intent, exchange, reader, done: false });
                 self.begin_phase(key, Phase::Body(body), now);
@@ -296,7 +296,7 @@ impl Shard {
             return self.send_last(key, response, exchange.body, now);
         }
         self.count_response(key, response.status);
-        self.push_answer(key, |out| {
+        self.push_response(key, |out| {
             response.push(out, Connection::KeepAlive, exchange.body, now.unix_ms);
         });
         if self.take_phase(key).is_some() {
@@ -316,7 +316,7 @@ impl Shard {
 
     fn send_last(&mut self, key: ConnKey, response: &Response, body: SendBody, now: Now) {
         self.count_response(key, response.status);
-        self.push_answer(key, |out| response.push(out, Connection::Close, body, now.unix_ms));
+        self.push_response(key, |out| response.push(out, Connection::Close, body, now.unix_ms));
         self.linger(key, now);
     }
 

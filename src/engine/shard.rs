@@ -285,10 +285,19 @@ impl Shard {
         self.arm(key);
     }
 
-    /// Queues what `write` writes, for this connection alone and behind all else.
+    /// Queues an HTTP response behind all else.
+    pub(super) fn push_response(&mut self, key: ConnKey, write: impl FnOnce(&mut Vec<u8>)) {
+        self.push_private(key, Content::Response, write);
+    }
+
+    /// Queues frames for this connection alone, behind all else.
     pub(super) fn push_answer(&mut self, key: ConnKey, write: impl FnOnce(&mut Vec<u8>)) {
+        self.push_private(key, Content::Answer, write);
+    }
+
+    fn push_private(&mut self, key: ConnKey, content: Content, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
-        let chunk = private(self.buffers.append(write), Content::Answer);
+        let chunk = private(self.buffers.append(write), content);
         session.outbox.push(&mut self.nodes, chunk);
         self.counters.outbox_bytes += u64::from(chunk.len());
         self.mark_dirty(key.index, true);

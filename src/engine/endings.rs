@@ -28,7 +28,7 @@ impl Shard {
             let Some(session) = self.session(key) else { continue };
             match &session.phase {
                 Phase::Head(reader) if reader.is_idle() => {
-                    self.close_now(key, Disconnect::Draining, now);
+                    self.finish(key, Disconnect::Draining, now);
                 }
                 Phase::Raw(_) | Phase::Echo(_) => {
                     let due = now.mono_ms + window * nth / count;

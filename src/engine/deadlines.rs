@@ -46,7 +46,12 @@ impl Shard {
         if !self.resumed.is_empty() || !self.actions.is_empty() || self.has_dirty() {
             return Some(0);
         }
-        let held = self.refused.iter().any(Option::is_some) || !self.parked.is_empty();
+        // What a write left behind (a leave), what stands behind a batch that was taken at last, and
+        // who waits for this loop's own backlog to shrink: all need a tick, and nothing else asks.
+        let held = !self.parked.is_empty()
+            || self.credits.waiting(self.id) > 0
+            || self.refused.iter().any(Option::is_some)
+            || self.outgoing.iter().any(|batch| !batch.is_empty());
         let timer = self.timers.next_due().map(|tick| {
             let ahead = tick.saturating_sub(tick_of(now.mono_ms));
             u64::from(ahead) * TICK_MS + TICK_MS - now.mono_ms % TICK_MS

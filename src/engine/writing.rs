@@ -34,8 +34,10 @@ impl Shard {
         session.outbox.advance(&mut self.nodes, &mut self.buffers, bytes);
         self.counters.outbox_bytes -= bytes as u64;
         self.counters.bytes_out += bytes as u64;
-        if bytes > 0 {
-            session.heard = tick_of(now.mono_ms); // What the kernel takes counts as life.
+        // What the kernel takes counts as life, but for our own question: a dead peer's kernel is
+        // not asked, ours takes the ping in its place.
+        if bytes > 0 && session.pings == 0 {
+            session.heard = tick_of(now.mono_ms);
         }
         let queued = session.outbox.bytes();
         let resumes = session.pause == Pause::Output && queued < OUTBOX_HIGH_WATER_BYTES / 2;
@@ -58,7 +60,9 @@ impl Shard {
         if !std::mem::replace(&mut session.blocked, false) {
             return;
         }
-        session.heard = tick_of(now.mono_ms); // The peer's kernel has drained something.
+        // The peer's kernel has drained something.
+        session.heard = tick_of(now.mono_ms);
+        session.pings = 0;
         if session.outbox.is_empty() {
             self.settle_if_flushed(key, now);
         } else {

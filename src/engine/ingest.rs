@@ -3,7 +3,7 @@
 //! Not here: what a request or a frame means (`requests`, `websocket`). Invariant: input is
 //! consumed in order; what a paused connection can't take yet is kept, at most one receive buffer.
 
-use super::session::{Pause, Phase};
+use super::session::{Pause, Phase, Session};
 use super::shard::{Action, Appetite, Shard};
 use super::timers::tick_of;
 use crate::broker::{ConnKey, Disconnect, Now};
@@ -40,10 +40,10 @@ impl Shard {
     pub(super) fn go_on(&mut self, now: Now) {
         for _ in 0..self.resumed.len() {
             let Some(key) = self.resumed.pop_front() else { break };
-            let Some(session) = self.session(key).filter(|session| session.pause == Pause::No)
-            else {
-                continue;
+            let goes_on = |session: &&mut Session| {
+                session.pause == Pause::No && !matches!(session.phase, Phase::Gone)
             };
+            let Some(session) = self.session(key).filter(goes_on) else { continue };
             let mut unread = session.unread.take();
             let input = unread.as_deref_mut().unwrap_or_default();
             self.counters.spill_bytes -= input.len() as u64;
@@ -107,7 +107,10 @@ impl Shard {
         debug_assert!(left <= LINGER_BYTES_MAX);
         match left.checked_sub(bytes) {
             Some(left) => self.put_phase(key, Phase::Linger(left)),
-            None => self.close_now(key, Disconnect::Http, now),
+            None => {
+                self.put_phase(key, Phase::Linger(0));
+                self.close_now(key, Disconnect::Http, now);
+            }
         }
         bytes
     }

@@ -162,19 +162,14 @@ impl Shard {
         exchange: Exchange,
         now: Now,
     ) {
-        if head.body == http::BodyFraming::None {
-            let reader = match BodyReader::new(http::BodyFraming::None, 0) {
-                Ok(reader) => reader,
-                Err(error) => return self.refuse(key, &error.response(), now),
-            };
-            return self.run(key, Body { intent, exchange, reader, done: true }, now);
-        }
         match BodyReader::new(head.body, self.settings.message_bytes_max) {
-            Ok(reader) => {
-                if head.expect_continue && head.version == Version::Http11 {
+            Ok(mut reader) => {
+                // A body without bytes is complete before any come.
+                let done = reader.read(&[]).is_ok_and(|step| step.done);
+                if !done && head.expect_continue && head.version == Version::Http11 {
                     self.push_response(key, http::push_continue);
                 }
-                let body = Box::new(Body { intent, exchange, reader, done: false });
+                let body = Box::new(Body { intent, exchange, reader, done });
                 self.begin_phase(key, Phase::Body(body), now);
             }
             Err(error) => self.refuse(key, &error.response(), now),

@@ -13,6 +13,8 @@ mod credit;
 mod deadlines;
 mod endings;
 mod fanout;
+#[doc(hidden)]
+pub mod fault;
 mod gather;
 mod hash;
 mod homes;

@@ -1,0 +1,99 @@
+//! Faults that a run can be given, each of which breaks a law that the simulator watches.
+//!
+//! Not here: what finds them out. Invariant: without a fault nothing in here changes a batch.
+
+use super::world::World;
+use fanfare::broker::ConnKey;
+use fanfare::engine::{Batch, fault};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mutation {
+    None,
+    ExchangeFrames,
+    ExchangeBatches,
+    LoseFrame,
+    LosePublish,
+    LoseBatch,
+    RepeatRuns,
+    DelayJoins,
+    RetargetJoins,
+    LoseLeaves,
+    LoseCredit,
+    DoubleCredit,
+    /// The world forgets a gap that it was told of.
+    LoseGap,
+    /// A kernel that is ready says that it is full, and never says otherwise.
+    BlockReady,
+    /// Peers that fell silent are heard all the same.
+    FeedSilent,
+    /// Pongs don't get through.
+    LosePongs,
+    /// A loop's timer is not waited for.
+    SleepOn,
+    /// One loop is not told to drain.
+    ForgetDrain,
+}
+
+impl World {
+    /// What a link makes of a batch on its way.
+    pub(crate) fn mutate_sent(&mut self, from: usize, to: usize, batch: &mut Batch) {
+        let chance = self.dice.u8(..4) == 0;
+        let found = match self.mutation {
+            Mutation::ExchangeFrames => fault::exchange_frames(batch),
+            Mutation::LoseFrame => chance && fault::lose_frame(batch),
+            Mutation::LosePublish => chance && fault::lose_publish(batch),
+            Mutation::DelayJoins => fault::delay_joins(batch),
+            Mutation::LoseLeaves => fault::lose_leaves(batch),
+            Mutation::LoseCredit => fault::lose_credit(batch),
+            Mutation::DoubleCredit => fault::double_credit(batch),
+            Mutation::RepeatRuns => match fault::copy_runs(batch).filter(|_| chance) {
+                Some(copy) => {
+                    let at = self.arrival(from, to);
+                    self.link(from, to).push_back((at, copy));
+                    true
+                }
+                None => false,
+            },
+            Mutation::None
+            | Mutation::ExchangeBatches
+            | Mutation::LoseBatch
+            | Mutation::RetargetJoins
+            | Mutation::LoseGap
+            | Mutation::BlockReady
+            | Mutation::FeedSilent
+            | Mutation::LosePongs
+            | Mutation::SleepOn
+            | Mutation::ForgetDrain => false,
+        };
+        self.mutations += u32::from(found);
+    }
+
+    /// What a loop makes of a batch as it takes it.
+    pub(crate) fn mutate_taken(&mut self, to: usize, batch: &mut Batch) {
+        if self.mutation == Mutation::RetargetJoins {
+            let tenants: Vec<ConnKey> = self.keys_of(to).collect();
+            let tenant = |key: ConnKey| {
+                tenants.iter().copied().find(|other| other.index == key.index).unwrap_or(key)
+            };
+            self.mutations += u32::from(fault::retarget_joins(batch, tenant));
+        }
+    }
+
+    /// Whether the link loses the batch whole, or lets it pass the one before it.
+    pub(crate) fn mutate_link(&mut self, from: usize, to: usize) {
+        let (chance, mutation) = (self.dice.u8(..4) == 0, self.mutation);
+        let link = self.link(from, to);
+        let len = link.len();
+        let found = match mutation {
+            Mutation::ExchangeBatches if len > 1 => {
+                let times = (link[len - 2].0, link[len - 1].0);
+                link.swap(len - 2, len - 1);
+                (link[len - 2].0, link[len - 1].0) = times;
+                true
+            }
+            Mutation::LoseBatch if chance => link.pop_back().is_some(),
+            _ => false,
+        };
+        self.mutations += u32::from(found);
+    }
+}

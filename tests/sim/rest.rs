@@ -1,0 +1,168 @@
+//! How a run ends: at rest everything is checked, then all leave, fall silent, or are drained, and
+//! nothing may be left.
+//!
+//! Not here: the laws at rest (`laws`).
+
+use super::client::{Kernel, Kind};
+use super::world::World;
+use super::{Law, Mutation, Violation, hold};
+use fanfare::broker::Disconnect;
+use fanfare::limits::{CLOSE_TIMEOUT_MS, DRAIN_WINDOW_MS, ROOM_GRACE_MS};
+
+/// The largest vector that a loop keeps for its next answers, and what it may grow by.
+const KEPT_BYTES_MAX: u64 = 1024 * 1024 + 128 * 1024;
+
+impl World {
+    /// Brings the run to rest and checks it, ends everybody, and checks what is left.
+    pub(crate) fn finish(&mut self) -> Result<(), Violation> {
+        self.heal_all();
+        self.rest()?;
+        self.probe()?;
+        self.check_rest()?;
+        match self.dice.u8(..4) {
+            0 => self.drain()?,
+            1 => {
+                self.fall_silent()?;
+                self.leave_all()?;
+            }
+            _ => self.leave_all()?,
+        }
+        self.pass(2 * ROOM_GRACE_MS + 2 * CLOSE_TIMEOUT_MS)?;
+        self.check_empty()
+    }
+
+    /// Posts to every room: the answer counts its members, and each of them gets it.
+    fn probe(&mut self) -> Result<(), Violation> {
+        for room in 0..self.rooms.len() {
+            let before = self.members_of(room);
+            let poster = self.open(room, Kind::Poster);
+            self.say(poster, 64);
+            self.rest()?;
+            let after = self.members_of(room);
+            let Some(ack) = self.clients[poster].acks.first() else {
+                return hold(Law::Credit, false, || format!("no answer from room {room}"));
+            };
+            let counted = ack.receivers as usize;
+            hold(Law::Close, before != after || counted == after, || {
+                format!("room {room} has {after} members and counts {counted}")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn leave_all(&mut self) -> Result<(), Violation> {
+        let mut all: Vec<usize> = (0..self.clients.len()).collect();
+        self.dice.shuffle(&mut all);
+        for id in all {
+            if self.dice.u8(..6) == 0 {
+                self.clients[id].kernel = Kernel::Stalled;
+            }
+            let way = self.dice.u16(..);
+            self.end(id, way);
+            for _ in 0..self.dice.u8(..3) {
+                self.step(self.now.mono_ms + 5)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Some peers vanish without a word: they are closed in time, and nobody else is.
+    fn fall_silent(&mut self) -> Result<(), Violation> {
+        for client in &mut self.clients {
+            if self.dice.bool() {
+                client.responsive = false;
+            }
+        }
+        self.pass(40_500)?;
+        for client in self.clients.iter().filter(|client| client.is_member() && !client.left) {
+            let id = client.id;
+            if client.responsive {
+                hold(Law::Heartbeat, client.ever_slow || client.gone.is_none(), || {
+                    format!("client {id} answers pings and is gone: {:?}", client.gone)
+                })?;
+            } else {
+                hold(Law::Heartbeat, client.gone.is_some(), || {
+                    format!("client {id} fell silent and is still there")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<(), Violation> {
+        for room in 0..self.rooms.len() {
+            let poster = self.open(room, Kind::Poster);
+            self.clients[poster].kernel = Kernel::Stalled;
+            self.say(poster, 64);
+        }
+        self.rest()?;
+        self.draining = true;
+        let now = self.now;
+        for at in 0..self.shards.len() {
+            if at == 0 && self.mutation == Mutation::ForgetDrain {
+                self.mutations += 1;
+                continue;
+            }
+            self.shards[at].handle_drain(now);
+            self.wake_at[at] = Some(now.mono_ms);
+        }
+        self.pass(500)?;
+        self.heal_all();
+        self.pass(DRAIN_WINDOW_MS + CLOSE_TIMEOUT_MS + 500)?;
+        for (at, shard) in self.shards.iter().enumerate() {
+            hold(Law::Drain, shard.is_drained(), || format!("loop {at} is not drained"))?;
+        }
+        for client in self.clients.iter().filter(|client| !client.left) {
+            let (id, unanswered) = (client.id, client.sent.len() - client.acks.len());
+            match client.kind {
+                Kind::Member { .. } => {
+                    hold(
+                        Law::Drain,
+                        !client.is_faithful() || client.close == Some(Some(1001)),
+                        || format!("client {id} was drained and told {:?}", client.close),
+                    )?;
+                }
+                Kind::Poster => {
+                    let idle = client.gone.is_some_and(|(why, _)| why == Disconnect::Http);
+                    hold(Law::Drain, unanswered == 0 || idle, || {
+                        format!("client {id} was drained with {unanswered} answers to come")
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Law 8: of who left, nothing is left.
+    fn check_empty(&self) -> Result<(), Violation> {
+        let (mut joins, mut leaves) = (0, 0);
+        for (at, shard) in self.shards.iter().enumerate() {
+            let counters = shard.counters();
+            let left = [
+                counters.connections,
+                counters.websockets,
+                counters.members,
+                counters.rooms,
+                counters.spill_bytes,
+                counters.outbox_bytes,
+                counters.outgoing_bytes,
+            ];
+            hold(Law::Close, left == [0; 7], || {
+                format!(
+                    "loop {at} is left with {left:?} (connections, websockets, members, rooms, \
+                     spills, outboxes, links)"
+                )
+            })?;
+            hold(Law::Close, counters.rooms_created == counters.rooms_deleted, || {
+                format!("loop {at} created {} rooms", counters.rooms_created)
+            })?;
+            hold(Law::Close, counters.pinned_bytes <= KEPT_BYTES_MAX, || {
+                format!("loop {at} keeps {} bytes", counters.pinned_bytes)
+            })?;
+            (joins, leaves) = (joins + counters.joins, leaves + counters.leaves);
+        }
+        hold(Law::Close, joins == leaves, || format!("{joins} joined and {leaves} left"))?;
+        let open = self.clients.iter().find(|client| client.opened && client.gone.is_none());
+        hold(Law::Close, open.is_none(), || format!("{open:?} is still open"))
+    }
+}

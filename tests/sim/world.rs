@@ -1,0 +1,227 @@
+//! Everything that a run consists of: shards, links between them, clients, and the time.
+//!
+//! Not here: a loop's turn (`tick`), what happens when (`ops`), what must hold (`laws`). Invariants:
+//! links are first in, first out; a shard gets a turn only for a reason that a real loop would see.
+
+use super::client::{Client, Ending, Kernel, Kind};
+use super::{Law, Mutation, Violation, hold};
+use fanfare::broker::{ConnKey, LoopId, Now, Overflow, RawDrops, RoomOptions};
+use fanfare::broker::{RoomPattern, RoomPolicies};
+use fanfare::engine::{Batch, HashKey, Settings, Setup, Shard};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// The largest payload that a run sends.
+pub(crate) const PAYLOAD_MAX: usize = 300 * 1024;
+
+/// A room and who watches it: its witness was there before the first message and never tires.
+#[derive(Debug)]
+pub(crate) struct RoomPlan {
+    pub(crate) name: String,
+    pub(crate) options: RoomOptions,
+    pub(crate) witness: usize,
+    /// A message for it is seldom larger.
+    pub(crate) usual_bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) dice: fastrand::Rng,
+    pub(crate) mutation: Mutation,
+    /// How often the mutation found something to break.
+    pub(crate) mutations: u32,
+    pub(crate) now: Now,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) wake_at: Vec<Option<u64>>,
+    links: Vec<VecDeque<(u64, Batch)>>,
+    pub(crate) inbox_max: usize,
+    pub(crate) delay_max: u64,
+    pub(crate) clients: Vec<Client>,
+    /// Connections by loop and key, those that are gone included.
+    pub(crate) names: Vec<HashMap<ConnKey, usize>>,
+    pub(crate) rooms: Vec<RoomPlan>,
+    /// Commands and bytes under way: by origin, then home.
+    pub(crate) under_way: Vec<Vec<(u64, u64)>>,
+    pub(crate) draining: bool,
+    pub(crate) turns: u64,
+}
+
+impl World {
+    /// 1 to 4 shards and as many rooms as the seed says, each with its witness joined.
+    pub(crate) fn new(seed: u64, mutation: Mutation) -> Result<Self, Violation> {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let fewest = if mutation == Mutation::None { 1 } else { 2 };
+        let loops = dice.u8(fewest..=4);
+        let rooms: Vec<RoomPlan> = (0..dice.usize(1..=4)).map(|n| plan(n, &mut dice)).collect();
+        let settings = Arc::new(settings(&rooms));
+        let mono_ms = dice.u64(..10_000);
+        let now = Now { mono_ms, unix_ms: 1_800_000_000_000 + mono_ms };
+        let (room_key, epoch_key) = (HashKey([dice.u64(..), 1]), HashKey([dice.u64(..), 2]));
+        let shard = |id| {
+            let settings = Arc::clone(&settings);
+            Shard::new(Setup { id: LoopId(id), loops, room_key, epoch_key, settings }, now)
+        };
+        let count = usize::from(loops);
+        let mut world = Self {
+            mutation,
+            mutations: 0,
+            now,
+            shards: (0..loops).map(shard).collect(),
+            wake_at: vec![None; count],
+            links: (0..count * count).map(|_| VecDeque::new()).collect(),
+            inbox_max: dice.usize(1..=6),
+            delay_max: dice.choice([0, 1, 5, 20]).unwrap_or(0),
+            clients: Vec::new(),
+            names: vec![HashMap::new(); count],
+            rooms,
+            under_way: vec![vec![(0, 0); count]; count],
+            draining: false,
+            turns: 0,
+            dice,
+        };
+        for room in 0..world.rooms.len() {
+            world.rooms[room].witness = world.open(room, Kind::Member { echo: true });
+        }
+        world.rest()?;
+        Ok(world)
+    }
+
+    /// A new connection to any shard; a member asks for its upgrade at once.
+    pub(crate) fn open(&mut self, room: usize, kind: Kind) -> usize {
+        let shard = self.dice.usize(..self.shards.len());
+        self.open_at(shard, room, kind)
+    }
+
+    pub(crate) fn open_at(&mut self, shard: usize, room: usize, kind: Kind) -> usize {
+        let id = self.clients.len();
+        let mut client = Client::new(id, shard, room, kind);
+        client.heard_at = self.now.mono_ms;
+        if client.is_member() {
+            client.push_handshake(&self.rooms[room].name);
+        }
+        self.clients.push(client);
+        id
+    }
+
+    pub(crate) fn say(&mut self, client: usize, len: usize) {
+        let (mask, chunked) = (self.dice.u32(..).to_le_bytes(), self.dice.bool());
+        let room = &self.rooms[self.clients[client].room].name;
+        self.clients[client].push_message(room, len, mask, chunked);
+    }
+
+    pub(crate) fn link(&mut self, from: usize, to: usize) -> &mut VecDeque<(u64, Batch)> {
+        let loops = self.shards.len();
+        &mut self.links[from * loops + to]
+    }
+
+    /// When a batch sent now arrives: never before the one ahead of it.
+    pub(crate) fn arrival(&mut self, from: usize, to: usize) -> u64 {
+        let at = self.now.mono_ms + self.dice.u64(..=self.delay_max);
+        self.link(from, to).back().map_or(at, |(ahead, _)| at.max(*ahead))
+    }
+
+    pub(crate) fn inbox_len(&self, to: usize) -> usize {
+        let loops = self.shards.len();
+        (0..loops).map(|from| self.links[from * loops + to].len()).sum()
+    }
+
+    pub(crate) fn keys_of(&self, shard: usize) -> impl Iterator<Item = ConnKey> {
+        let here = self.clients.iter().filter(move |client| client.shard == shard);
+        here.filter_map(|client| client.key)
+    }
+
+    /// The first moment from now on at which that loop has a reason to turn.
+    fn due(&self, shard: usize) -> Option<u64> {
+        let now = self.now.mono_ms;
+        let loops = self.shards.len();
+        let arrivals = (0..loops)
+            .filter_map(|from| self.links[from * loops + shard].front().map(|(at, _)| *at));
+        let sockets = self.clients.iter().filter(|client| client.shard == shard);
+        let edges = sockets.filter_map(|client| {
+            let readable = client.has_input().then_some(now);
+            [readable, client.writable_at].into_iter().flatten().min()
+        });
+        arrivals.chain(edges).chain(self.wake_at[shard]).min().map(|at| at.max(now))
+    }
+
+    /// Lets one loop turn that has a reason to, not after `until`; false when there is none.
+    pub(crate) fn step(&mut self, until: u64) -> Result<bool, Violation> {
+        let dues: Vec<Option<u64>> = (0..self.shards.len()).map(|at| self.due(at)).collect();
+        let Some(next) = dues.iter().flatten().copied().min().filter(|at| *at <= until) else {
+            return Ok(false);
+        };
+        self.now = self.now.plus_ms(next - self.now.mono_ms);
+        let ready: Vec<usize> =
+            (0..dues.len()).filter(|at| dues[*at].is_some_and(|due| due <= next)).collect();
+        let turn = ready[self.dice.usize(..ready.len())];
+        self.turns += 1;
+        hold(Law::Credit, self.turns < 400_000, || "the loops spin".to_owned())?;
+        self.tick(turn)?;
+        Ok(true)
+    }
+
+    /// Lets time pass, with all that happens in it.
+    pub(crate) fn pass(&mut self, ms: u64) -> Result<(), Violation> {
+        let until = self.now.mono_ms + ms;
+        while self.step(until)? {}
+        self.now = self.now.plus_ms(until - self.now.mono_ms);
+        Ok(())
+    }
+
+    /// Runs until nothing happens but what is seconds ahead.
+    pub(crate) fn rest(&mut self) -> Result<(), Violation> {
+        while self.step(self.now.mono_ms + 1_000)? {}
+        Ok(())
+    }
+}
+
+impl Client {
+    /// Whether its loop has something to do for it.
+    fn has_input(&self) -> bool {
+        if !self.opened {
+            return self.gone.is_none();
+        }
+        let readable = !self.wire.is_empty() && !self.paused;
+        let ends = match self.ending {
+            Ending::No | Ending::Done => false,
+            Ending::Eof => self.wire.is_empty() || !self.paused,
+            Ending::Reset => !readable,
+        };
+        self.key.is_some() && (readable || ends)
+    }
+
+    pub(crate) fn heal(&mut self, now: u64) {
+        self.kernel = Kernel::Ready;
+        if self.blocked {
+            self.writable_at = Some(now);
+        }
+    }
+}
+
+fn plan(nth: usize, dice: &mut fastrand::Rng) -> RoomPlan {
+    let overflow = dice
+        .choice([
+            Overflow::Disconnect,
+            Overflow::DropOldest,
+            Overflow::DropNewest,
+            Overflow::Latest,
+        ])
+        .unwrap_or_default();
+    let raw_drops = if dice.u8(..5) == 0 { RawDrops::Disconnect } else { RawDrops::Silent };
+    let options = RoomOptions {
+        overflow,
+        raw_drops,
+        outbox_bytes_max: 1 << dice.u32(9..20),
+        outbox_messages_max: 1 << dice.u32(2..15),
+    };
+    let usual_bytes = 1 << dice.u32(5..13);
+    RoomPlan { name: format!("room:{nth}"), options, witness: 0, usual_bytes }
+}
+
+fn settings(rooms: &[RoomPlan]) -> Settings {
+    let pattern = |room: &RoomPlan| {
+        (RoomPattern::parse(&room.name).expect("a room's name is a pattern"), room.options)
+    };
+    let policies = RoomPolicies::new(RoomOptions::default(), rooms.iter().map(pattern).collect());
+    Settings { policies, ..Settings::default() }
+}

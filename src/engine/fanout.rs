@@ -189,3 +189,93 @@ fn start_after(run: &Run, frames: &[Frame], seq: u64) -> u32 {
     let last_known = usize::try_from(known - 1).unwrap_or(usize::MAX);
     frames.get(last_known).map_or(run.end, |frame| frame.end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::{Rig, frame};
+    use crate::broker::{ConnKey, RoomOptions};
+
+    #[test]
+    fn a_sender_left_out_gets_the_pieces_around_its_own() {
+        let mut rig = Rig::new(RoomOptions::default());
+        let (left_out, other) = (rig.settled(false), rig.settled(true));
+        for (sender, payload) in
+            [(other, "a"), (left_out, "B"), (left_out, "C"), (other, "d"), (left_out, "E")]
+        {
+            rig.publish(sender, payload.as_bytes());
+        }
+        rig.shard.end_tick(rig.now);
+        assert_eq!(rig.offered(left_out), [frame(b"a"), frame(b"d")].concat());
+        let all: Vec<u8> = ["a", "B", "C", "d", "E"]
+            .iter()
+            .flat_map(|payload| frame(payload.as_bytes()))
+            .collect();
+        assert_eq!(rig.offered(other), all);
+    }
+
+    #[test]
+    fn who_joins_in_the_middle_of_a_tick_gets_the_rest_of_it() {
+        let mut rig = Rig::new(RoomOptions::default());
+        let first = rig.settled(true);
+        rig.publish(first, b"before");
+        let second = rig.join(true);
+        rig.publish(first, b"after");
+        let third = rig.join(true);
+        rig.shard.end_tick(rig.now);
+        assert!(rig.offered(second).ends_with(&[b"\r\n\r\n", &frame(b"after")[..]].concat()));
+        assert!(rig.offered(third).ends_with(b"\r\n\r\n"));
+        rig.publish(first, b"next");
+        rig.shard.end_tick(rig.now);
+        assert!(rig.offered(third).ends_with(&[b"\r\n\r\n", &frame(b"next")[..]].concat()));
+    }
+
+    /// A member as a list of what it is due.
+    struct Due {
+        key: ConnKey,
+        echo: bool,
+        frames: Vec<u8>,
+    }
+
+    #[test]
+    fn joins_leaves_and_own_messages_in_one_tick_agree_with_a_list_per_member() {
+        for seed in 0..500 {
+            let mut dice = fastrand::Rng::with_seed(seed);
+            let mut rig = Rig::new(RoomOptions::default());
+            let mut members: Vec<Due> = Vec::new();
+            for nth in 0..80_u8 {
+                match dice.u8(..8) {
+                    0 | 1 => {
+                        let echo = dice.bool();
+                        let key = rig.join(echo);
+                        members.push(Due { key, echo, frames: Vec::new() });
+                    }
+                    2 if !members.is_empty() => {
+                        let gone = members.swap_remove(dice.usize(..members.len()));
+                        rig.shard.handle_error(gone.key, rig.now);
+                    }
+                    3 => {
+                        rig.shard.end_tick(rig.now);
+                        for member in &mut members {
+                            let seen = rig.read_all(member.key);
+                            let head = seen.windows(4).position(|four| four == b"\r\n\r\n");
+                            let frames = &seen[head.map_or(0, |at| at + 4)..];
+                            assert_eq!(frames, member.frames, "seed {seed}");
+                            member.frames.clear();
+                        }
+                    }
+                    _ if members.is_empty() => {}
+                    _ => {
+                        let sender = dice.usize(..members.len());
+                        let payload = vec![nth; dice.usize(..9)];
+                        rig.publish(members[sender].key, &payload);
+                        for (at, member) in members.iter_mut().enumerate() {
+                            if member.echo || at != sender {
+                                member.frames.extend(frame(&payload));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

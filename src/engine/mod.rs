@@ -23,6 +23,8 @@ mod members;
 mod outbox;
 mod overflow;
 mod requests;
+#[cfg(test)]
+mod rig;
 mod session;
 mod settings;
 mod shard;

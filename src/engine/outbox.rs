@@ -124,7 +124,7 @@ impl Outbox {
         self.bytes as usize
     }
 
-    /// Room messages queued, a begun one included.
+    /// Room messages queued, a begun one included, those sent whole not.
     pub(crate) const fn messages(&self) -> u32 {
         self.messages
     }
@@ -203,6 +203,14 @@ impl Outbox {
                 node.chunk.start += left;
                 self.bytes -= left;
                 self.begun = true;
+                if let Content::Run(run) = node.chunk.content
+                    && let Some((_, frames)) = buffers.run(node.chunk.buffer, run)
+                {
+                    // What was sent whole no longer counts; what was begun does.
+                    let messages = frames_between(frames, node.chunk.start, node.chunk.end);
+                    self.messages -= node.chunk.messages - messages;
+                    node.chunk.messages = messages;
+                }
                 return;
             }
             left -= len;
@@ -249,27 +257,20 @@ impl Outbox {
     }
 
     /// Parts the head chunk where the frame that has been begun ends, so that what follows may be
-    /// passed or dropped; returns the place of the begun frame's rest (NONE-like when none).
+    /// passed or dropped; returns the place of the begun frame's rest, or none.
     pub(crate) fn split_begun(&mut self, nodes: &mut Nodes, buffers: &mut Buffers) -> u32 {
         let Some(&Node { chunk, next }) = nodes.get(self.head) else { return NONE };
         let Content::Run(run) = chunk.content else { return self.head };
         let Some((run, frames)) = buffers.run(chunk.buffer, run) else { return self.head };
         let boundary = frame_end(run, frames, chunk.start);
-        let messages = frames_between(frames, boundary, chunk.end);
-        let is_between = boundary == chunk.start;
-        // Frames that were sent whole still counted: the chunk is judged anew where it is parted.
-        let left = messages + u32::from(!is_between);
-        self.messages = self.messages + left - chunk.messages;
-        if let Some(head) = nodes.get_mut(self.head) {
-            head.chunk.messages = left;
-        }
-        if is_between {
+        if boundary == chunk.start {
             self.begun = false; // The last write ended between two frames.
             return NONE;
         }
         if boundary >= chunk.end {
             return self.head;
         }
+        let messages = frames_between(frames, boundary, chunk.end);
         let index = nodes.take(Chunk { start: boundary, messages, ..chunk });
         buffers.hold(chunk.buffer, 1);
         if let Some(node) = nodes.get_mut(index) {
@@ -384,3 +385,7 @@ pub(crate) fn frames_between(frames: &[Frame], from: u32, to: u32) -> u32 {
     let upto = |at: u32| frames.partition_point(|frame| frame.end <= at);
     super::buffers::offset(upto(to) - upto(from))
 }
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

@@ -261,3 +261,7 @@ fn copy(buffers: &mut super::buffers::Buffers, chunk: &Chunk) -> Chunk {
     let content = if messages > 0 { Content::Run(0) } else { chunk.content };
     Chunk { buffer: id, start: chunk.start - origin, end: chunk.end - origin, content, messages }
 }
+
+#[cfg(test)]
+#[path = "overflow_tests.rs"]
+mod tests;

@@ -170,3 +170,52 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::Rig;
+    use super::super::shard::Action;
+    use super::*;
+    use crate::broker::RoomOptions;
+
+    /// When a member is closed for silence, if what its kernel takes of our pings is all there is.
+    fn closed_at(answers: bool) -> Option<u64> {
+        let mut rig = Rig::new(RoomOptions::default());
+        let key = rig.settled(true);
+        for _ in 0..1_200 {
+            rig.now = rig.now.plus_ms(TICK_MS);
+            rig.shard.handle_deadlines(rig.now);
+            rig.shard.end_tick(rig.now);
+            if !rig.read_all(key).is_empty() && answers {
+                let mut pong = Vec::new();
+                ws::push_masked_frame(&mut pong, ws::Opcode::Pong, &[], [0; 4]);
+                rig.shard.handle_bytes(key, &mut pong, rig.now);
+            }
+            if let Some(Action::Close { reason: Disconnect::NoPong, .. }) = rig.shard.poll_action()
+            {
+                return Some(rig.now.mono_ms);
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn a_dead_peer_is_closed_within_40_s_though_its_kernel_takes_our_pings() {
+        let closed = closed_at(false).expect("it is closed");
+        assert!((40_000..=40_500).contains(&closed), "{closed} ms");
+        assert_eq!(closed_at(true), None, "who answers stays");
+    }
+
+    #[test]
+    fn a_drain_lets_queued_answers_go_out() {
+        let mut rig = Rig::new(RoomOptions::default());
+        let key = rig.open();
+        let request = b"POST /v1/rooms/r/messages HTTP/1.1\r\nHost: h\r\n\r\n";
+        rig.shard.handle_bytes(key, &mut request.to_vec(), rig.now);
+        rig.shard.end_tick(rig.now);
+        rig.shard.handle_drain(rig.now);
+        assert!(rig.read_all(key).starts_with(b"HTTP/1.1 200 "));
+        assert!(matches!(rig.shard.poll_action(), Some(Action::Close { .. })));
+        assert!(rig.shard.is_drained());
+    }
+}

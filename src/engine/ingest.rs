@@ -138,3 +138,37 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::Rig;
+    use super::*;
+    use crate::broker::RoomOptions;
+
+    #[test]
+    fn who_sends_on_after_a_refusal_is_closed_at_the_bound() {
+        let mut rig = Rig::new(RoomOptions::default());
+        let key = rig.open();
+        rig.shard.handle_bytes(key, &mut b"no request\r\n\r\n".to_vec(), rig.now);
+        assert!(rig.read_all(key).starts_with(b"HTTP/1.1 400 "));
+        rig.shard.handle_bytes(key, &mut vec![0; LINGER_BYTES_MAX], rig.now);
+        assert_eq!(rig.shard.poll_action(), Some(Action::Shutdown(key)));
+        assert_eq!(rig.shard.poll_action(), None, "the bound is not reached");
+        rig.shard.handle_bytes(key, &mut [0], rig.now);
+        let close = Action::Close { key, reason: Disconnect::Http, code: None };
+        assert_eq!(rig.shard.poll_action(), Some(close));
+        assert_eq!(rig.shard.counters().connections, 0);
+    }
+
+    #[test]
+    fn a_body_without_bytes_is_complete_at_once() {
+        let mut rig = Rig::new(RoomOptions::default());
+        for length in ["Content-Length: 0\r\n", ""] {
+            let key = rig.open();
+            let head = format!("POST /v1/rooms/r/messages HTTP/1.1\r\nHost: h\r\n{length}\r\n");
+            rig.shard.handle_bytes(key, &mut head.into_bytes(), rig.now);
+            rig.shard.end_tick(rig.now);
+            assert!(rig.read_all(key).starts_with(b"HTTP/1.1 200 "), "{length}");
+        }
+    }
+}

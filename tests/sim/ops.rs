@@ -40,9 +40,10 @@ impl World {
             185..205 => self.end_one(who, amount),
             205..220 => self.replace(who, amount),
             220..230 => self.ping(who, amount),
-            230..248 => self.pass(u64::from(amount % 64))?,
-            248..252 => self.pass(u64::from(amount % 2_000))?,
-            252..=255 => self.pass(u64::from(amount % 20_000))?,
+            230..244 => self.pass(u64::from(amount % 64))?,
+            244..250 => self.stall(who, amount),
+            250..253 => self.pass(u64::from(amount % 2_000))?,
+            253..=255 => self.pass(u64::from(amount % 20_000))?,
         }
         for _ in 0..self.dice.u8(..6) {
             self.step(self.now.mono_ms + 40)?;
@@ -166,6 +167,12 @@ impl World {
             }
             _ => client.ending = Ending::Eof,
         }
+    }
+
+    /// A loop that gets no turn for a while, so that its inbox fills.
+    fn stall(&mut self, who: usize, amount: u16) {
+        let shard = who % self.shards.len();
+        self.stalled_until[shard] = self.now.mono_ms + u64::from(amount % 200);
     }
 
     /// A member that is gone before its join is answered, and another one that gets its slot.

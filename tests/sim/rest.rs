@@ -96,7 +96,6 @@ impl World {
             self.say(poster, 64);
         }
         self.rest()?;
-        self.draining = true;
         let now = self.now;
         for at in 0..self.shards.len() {
             if at == 0 && self.mutation == Mutation::ForgetDrain {

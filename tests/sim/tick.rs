@@ -8,11 +8,16 @@ use super::world::{PAYLOAD_MAX, World};
 use super::{Law, Mutation, Violation, hold};
 use fanfare::broker::{ConnKey, LoopId};
 use fanfare::engine::{Action, Admission, Appetite, Notice, Progress, fault};
-use fanfare::limits::{CREDIT_BYTES, CREDIT_COMMANDS, OUTBOX_HIGH_WATER_BYTES};
+use fanfare::limits::{CREDIT_BYTES, CREDIT_COMMANDS, OUTBOX_HIGH_WATER_BYTES, OUTGOING_BYTES_MAX};
 use std::io::IoSlice;
 
 /// Control frames, the answer to the handshake and frame headers: what an outbox holds beside.
 const BESIDE_BYTES: usize = 4 * 1024;
+
+/// What a home may hold for one loop: its bound when weighed, what is staged on top, the commands
+/// that credit allows, each with as much again for the fixed parts of small messages.
+const OUTGOING_PER_LOOP_MAX: usize =
+    2 * (2 * OUTGOING_BYTES_MAX + CREDIT_BYTES as usize + 3 * PAYLOAD_MAX);
 
 impl World {
     pub(crate) fn tick(&mut self, at: usize) -> Result<(), Violation> {
@@ -233,8 +238,14 @@ impl World {
         }
     }
 
-    /// Law 5: who reads is owed nothing, and who doesn't no more than the bound.
+    /// Law 6: what waits for other loops is bounded. Law 5: who reads is owed nothing, and who
+    /// doesn't no more than the bound.
     fn check_bounds(&self, at: usize) -> Result<(), Violation> {
+        let waiting = self.shards[at].counters().outgoing_bytes;
+        let bound = self.shards.len() * OUTGOING_PER_LOOP_MAX;
+        hold(Law::Credit, waiting <= bound as u64, || {
+            format!("{waiting} bytes wait at loop {at} for the others")
+        })?;
         if self.shards[at].has_dirty() {
             return Ok(());
         }
@@ -261,7 +272,7 @@ fn check_heartbeat(client: &Client, now: u64) -> Result<(), Violation> {
         return Ok(());
     }
     let silence = now - client.heard_at;
-    hold(Law::Heartbeat, client.ever_slow || (39_700..=40_500).contains(&silence), || {
+    hold(Law::Heartbeat, client.ever_slow || (39_700..=40_700).contains(&silence), || {
         format!("client {} was closed for silence after {silence} ms", client.id)
     })?;
     hold(Law::Heartbeat, !client.responsive || client.ever_slow, || {

@@ -42,7 +42,8 @@ pub(crate) struct World {
     pub(crate) rooms: Vec<RoomPlan>,
     /// Commands and bytes under way: by origin, then home.
     pub(crate) under_way: Vec<Vec<(u64, u64)>>,
-    pub(crate) draining: bool,
+    /// Until when each loop is held up by something else.
+    pub(crate) stalled_until: Vec<u64>,
     pub(crate) turns: u64,
 }
 
@@ -75,7 +76,7 @@ impl World {
             names: vec![HashMap::new(); count],
             rooms,
             under_way: vec![vec![(0, 0); count]; count],
-            draining: false,
+            stalled_until: vec![0; count],
             turns: 0,
             dice,
         };
@@ -141,7 +142,11 @@ impl World {
             let readable = client.has_input().then_some(now);
             [readable, client.writable_at].into_iter().flatten().min()
         });
-        arrivals.chain(edges).chain(self.wake_at[shard]).min().map(|at| at.max(now))
+        arrivals
+            .chain(edges)
+            .chain(self.wake_at[shard])
+            .min()
+            .map(|at| at.max(now).max(self.stalled_until[shard]))
     }
 
     /// Lets one loop turn that has a reason to, not after `until`; false when there is none.

@@ -84,16 +84,13 @@ impl World {
         let (chance, mutation) = (self.dice.u8(..4) == 0, self.mutation);
         let link = self.link(from, to);
         let len = link.len();
-        let found = match mutation {
-            Mutation::ExchangeBatches if len > 1 => {
-                let times = (link[len - 2].0, link[len - 1].0);
-                link.swap(len - 2, len - 1);
-                (link[len - 2].0, link[len - 1].0) = times;
-                true
-            }
-            Mutation::LoseBatch if chance => link.pop_back().is_some(),
-            _ => false,
-        };
-        self.mutations += u32::from(found);
+        if mutation == Mutation::ExchangeBatches && len > 1 {
+            let times = (link[len - 2].0, link[len - 1].0);
+            link.swap(len - 2, len - 1);
+            (link[len - 2].0, link[len - 1].0) = times;
+            self.mutations += 1;
+        } else if mutation == Mutation::LoseBatch && chance {
+            self.mutations += u32::from(link.pop_back().is_some());
+        }
     }
 }

@@ -56,7 +56,7 @@ impl World {
             return;
         }
         let room = who % self.rooms.len();
-        let id = self.open(room, Kind::Member { echo: amount % 4 != 0 });
+        let id = self.open(room, Kind::Member { echo: !amount.is_multiple_of(4) });
         self.glue(id, usize::from(amount / 4 % 4));
     }
 
@@ -104,7 +104,7 @@ impl World {
             client.kind == Kind::Poster && client.room == room && client.is_present()
         });
         let id = match known {
-            Some(id) if amount % 4 != 0 => id,
+            Some(id) if !amount.is_multiple_of(4) => id,
             _ => self.open(room, Kind::Poster),
         };
         for _ in 0..=amount % 3 {
@@ -184,7 +184,7 @@ impl World {
         self.clients[first].ending = Ending::Reset;
         self.clients[first].left = true;
         let other = (room + 1) % self.rooms.len();
-        let second = self.open_at(shard, other, Kind::Member { echo: amount % 3 != 0 });
+        let second = self.open_at(shard, other, Kind::Member { echo: !amount.is_multiple_of(3) });
         self.glue(second, 2);
     }
 

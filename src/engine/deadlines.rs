@@ -46,8 +46,8 @@ impl Shard {
         if !self.resumed.is_empty() || !self.actions.is_empty() || self.has_dirty() {
             return Some(0);
         }
-        // What a write left behind (a leave), what stands behind a batch that was taken at last, and
-        // who waits for this loop's own backlog to shrink: all need a tick, and nothing else asks.
+        // What a write left behind (a leave), what stands behind a batch that was taken at last,
+        // and who waits for this loop's own backlog: all need a tick, and nothing else asks.
         let held = !self.parked.is_empty()
             || self.credits.waiting(self.id) > 0
             || self.refused.iter().any(Option::is_some)

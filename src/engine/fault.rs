@@ -1,5 +1,5 @@
-//! What a broken link or a forgotten check would do to a batch: for the simulator's mutations, which
-//! show that each law can fail, and what its ledger of credit needs to see.
+//! What a broken link or a forgotten check would do to a batch: for the simulator's mutations,
+//! which show that each law can fail, and what its ledger of credit needs to see.
 //!
 //! Not here: anything that a loop calls. Invariant: a fault that finds nothing to break says so.
 

@@ -141,8 +141,9 @@ impl Outbox {
     }
 
     /// Queues a control frame before all data, behind the frame that has been begun, behind
-    /// responses, and behind earlier control frames. Returns a held chunk that it took the place of: with
-    /// [`PONGS_QUEUED_MAX`] pongs queued, a further one replaces the newest (RFC 6455 §5.5.3).
+    /// responses, and behind earlier control frames. Returns a held chunk that it took the place
+    /// of: with [`PONGS_QUEUED_MAX`] pongs queued, a further one replaces the newest (RFC 6455
+    /// §5.5.3).
     pub(crate) fn push_control(
         &mut self,
         nodes: &mut Nodes,

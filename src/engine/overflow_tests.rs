@@ -1,8 +1,8 @@
 //! Every overflow policy against a list of whole messages, under random partial writes.
 
-use super::super::rig::{Rig, frame};
-use super::super::shard::Progress;
 use crate::broker::{Overflow, RawDrops, RoomOptions};
+use crate::engine::Progress;
+use crate::engine::rig::{Rig, frame};
 use crate::protocol::raw;
 use crate::ws;
 use std::collections::VecDeque;

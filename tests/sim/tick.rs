@@ -1,4 +1,4 @@
-//! One turn of one loop, by the contract of `Shard`: what came in, the end of the tick, what goes out.
+//! One turn of one loop, by the contract of `Shard`: what came in, the tick's end, what goes out.
 //!
 //! Not here: when a loop turns (`world`). Invariant: what a real loop could not see, a shard is not
 //! told: no read of a paused connection, no write to a blocked one.

@@ -1,7 +1,8 @@
 //! Everything that a run consists of: shards, links between them, clients, and the time.
 //!
-//! Not here: a loop's turn (`tick`), what happens when (`ops`), what must hold (`laws`). Invariants:
-//! links are first in, first out; a shard gets a turn only for a reason that a real loop would see.
+//! Not here: a loop's turn (`tick`), what happens when (`ops`), what must hold (`laws`).
+//! Invariants: links are first in, first out; a shard gets a turn only for a reason that a real
+//! loop would see.
 
 use super::client::{Client, Ending, Kernel, Kind};
 use super::{Law, Mutation, Violation, hold};

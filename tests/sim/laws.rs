@@ -7,8 +7,8 @@
 use super::client::{Client, Kind, Sig};
 use super::world::World;
 use super::{Law, Violation, hold};
-use fanfare::broker::{Disconnect, Overflow};
-use fanfare::limits::{CREDIT_BYTES, CREDIT_COMMANDS, HTTP_IDLE_TIMEOUT_MS};
+use fanfare::broker::Overflow;
+use fanfare::limits::{CREDIT_BYTES, CREDIT_COMMANDS};
 use std::collections::{HashMap, HashSet};
 
 /// A room's messages in their order, each with its `seq`.
@@ -228,9 +228,7 @@ fn check_acks(poster: &Client, order: &Numbered) -> Result<(), Violation> {
         hold(Law::Order, ack.epoch == poster.acks[0].epoch, || format!("client {id}: epochs"))?;
     }
     let unanswered = poster.sent.len() - poster.acks.len();
-    let rested = poster.gone.is_some_and(|(reason, _)| reason == Disconnect::Http)
-        && HTTP_IDLE_TIMEOUT_MS > 0;
-    hold(Law::Loss, unanswered == 0 || poster.left || rested, || {
+    hold(Law::Loss, unanswered == 0 || poster.left, || {
         format!("client {id} waits for {unanswered} answers: {:?}", poster.gone)
     })
 }

@@ -6,7 +6,6 @@
 use super::client::{Kernel, Kind};
 use super::world::World;
 use super::{Law, Mutation, Violation, hold};
-use fanfare::broker::Disconnect;
 use fanfare::limits::{CLOSE_TIMEOUT_MS, DRAIN_WINDOW_MS, ROOM_GRACE_MS};
 
 /// The largest vector that a loop keeps for its next answers, and what it may grow by.
@@ -122,8 +121,7 @@ impl World {
                     )?;
                 }
                 Kind::Poster => {
-                    let idle = client.gone.is_some_and(|(why, _)| why == Disconnect::Http);
-                    hold(Law::Drain, unanswered == 0 || idle, || {
+                    hold(Law::Drain, unanswered == 0, || {
                         format!("client {id} was drained with {unanswered} answers to come")
                     })?;
                 }

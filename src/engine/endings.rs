@@ -198,6 +198,7 @@ impl Shard {
         let before = session.outbox.bytes() as u64;
         session.outbox.keep_begun(&mut self.nodes, &mut self.buffers);
         self.counters.outbox_bytes -= before - session.outbox.bytes() as u64;
+        self.copy_out(key); // A peer that stalls would else keep the batch until its close is over.
     }
 
     /// Takes a member out of its room, here and at its home.

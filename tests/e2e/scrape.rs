@@ -8,6 +8,12 @@ use super::http::Http;
 use super::wait::until;
 use std::collections::BTreeMap;
 
+/// What a loop keeps at hand for answers, such as the one to a scrape.
+const ANSWERS_BYTES_MAX: u64 = 64 * 1024;
+
+/// What the question for the numbers itself is worth on its way to another loop.
+const QUESTION_BYTES_MAX: u64 = 64;
+
 /// The connection that asks.
 #[derive(Debug)]
 pub(crate) struct Scraper(Http);
@@ -72,6 +78,15 @@ impl Metrics {
             .into_iter()
             .map(|name| self.value(name))
             .sum()
+    }
+
+    /// Whether nothing is held for anyone: what is left are the loops' own buffers for answers.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let own = self.value("loops") * ANSWERS_BYTES_MAX;
+        let asked = self.value("loops") * QUESTION_BYTES_MAX;
+        (self.value("spill_bytes"), self.value("outbox_bytes")) == (0, 0)
+            && self.value("outgoing_bytes") <= asked
+            && self.value("pinned_bytes") <= own
     }
 
     /// Every sample.

@@ -22,8 +22,7 @@ use std::thread;
 const SEED: u64 = 20_250_807;
 
 /// A large outbox: these clients read on a shared machine, and being slow is another test.
-const ROOMY: [&str; 4] =
-    ["--outbox-bytes-max", "128MiB", "--outbox-messages-max", "1000000"];
+const ROOMY: [&str; 4] = ["--outbox-bytes-max", "128MiB", "--outbox-messages-max", "1000000"];
 
 /// Lengths at which the form of a frame or the way through a buffer changes.
 const EDGES: [usize; 14] =
@@ -229,8 +228,7 @@ fn sub_ends_with_the_brokers_reason_when_the_broker_drains() {
     let broker = Broker::start(&["--loops", "2", "--drain-window", "1ms"]);
     let url = format!("ws://{}", broker.address());
     let mut command = fanfare(&["sub", "lobby", "--url", &url]);
-    let mut sub =
-        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut sub = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
     Scraper::new(&broker).until("sub to join", |now| now.value("members") == 1);
     broker.stop();
     let status = until("sub to end", || sub.try_wait().expect("it has a status"));

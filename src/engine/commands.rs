@@ -162,9 +162,8 @@ impl Shard {
     /// tick is bounded by what is staged.
     fn weigh_backlog(&mut self) {
         let behind = self.refused.iter().zip(&self.outgoing);
-        let waiting = behind.filter_map(|(refused, making)| {
-            Some(refused.as_ref()?.bytes() + making.bytes())
-        });
+        let waiting =
+            behind.filter_map(|(refused, making)| Some(refused.as_ref()?.bytes() + making.bytes()));
         self.backlog_bytes = waiting.max().unwrap_or(0);
     }
 

@@ -86,7 +86,8 @@ impl Broker {
 
     /// Fails when the process has ended by itself.
     fn check(&mut self) {
-        if !self.ended && let Some(status) = self.child.try_wait().expect("a process has a status")
+        if !self.ended
+            && let Some(status) = self.child.try_wait().expect("a process has a status")
         {
             self.ended = true;
             panic!("the broker has ended by itself: {status}");

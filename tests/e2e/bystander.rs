@@ -26,15 +26,17 @@ impl Bystander {
         let (stop, stopped) = channel();
         let watch = move || {
             let mut took = Vec::new();
-            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            loop {
                 let payload = took.len().to_be_bytes();
                 let asked = Stopwatch::start();
                 socket.send(PING, &payload);
                 let answer = Some(Frame { first: PONG, payload: payload.to_vec() });
                 assert_eq!(socket.next(), answer, "a bystander's ping is answered");
                 took.push(asked.elapsed());
+                if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
+                    return took;
+                }
             }
-            took
         };
         let thread = thread::Builder::new().name("bystander".to_owned()).spawn(watch);
         Self { stop, thread: thread.expect("a thread") }
@@ -47,7 +49,6 @@ impl Bystander {
         took.sort_unstable();
         let at = |part: usize| took.get(took.len() * part / 100).or(took.last());
         let (median, high, worst) = (at(50), at(99), took.last());
-        assert!(!took.is_empty(), "the bystander pinged");
         eprintln!("{} pings: median {median:?}, 99 % {high:?}, worst {worst:?}", took.len());
     }
 }

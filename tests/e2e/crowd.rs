@@ -176,11 +176,9 @@ impl Client {
                 Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                     return;
                 }
-                Err(error) => panic!(
-                    "client {:x}, after {} messages: {error}",
-                    self.sender,
-                    self.seen.len()
-                ),
+                Err(error) => {
+                    panic!("client {:x}, after {} messages: {error}", self.sender, self.seen.len())
+                }
             }
         }
     }

@@ -42,9 +42,9 @@ impl Node {
         let members = plan.members.iter().enumerate().filter(|(place, _)| theirs(*place));
         let members: Vec<Value> = members
             .map(|(place, member)| {
-                let letters = member.letters.iter().map(|Letter { kind, bytes }| {
-                    json!({ "text": *kind == Kind::Text, "bytes": bytes })
-                });
+                let letters = member.letters.iter().map(
+                    |Letter { kind, bytes }| json!({ "text": *kind == Kind::Text, "bytes": bytes }),
+                );
                 let query = if member.echo { "" } else { "?echo=0" };
                 let room = Plan::name(member.room);
                 json!({
@@ -70,7 +70,9 @@ impl Node {
         let verdict: Value = serde_json::from_str(&line).expect(&line);
         assert_eq!(verdict["faults"], json!([]), "Node found faults");
         let members = verdict["seen"].as_array().expect("a list").iter();
-        members.map(|member| member.as_array().expect("a list").iter().map(seen).collect()).collect()
+        members
+            .map(|member| member.as_array().expect("a list").iter().map(seen).collect())
+            .collect()
     }
 
     fn say(&mut self, line: &str) {

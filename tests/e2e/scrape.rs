@@ -34,7 +34,9 @@ impl Scraper {
         assert_eq!(answer.status, 200, "{text}");
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         let samples = samples.filter_map(|line| line.rsplit_once(' '));
-        Metrics(samples.map(|(name, value)| (name.to_owned(), value.parse().expect(name))).collect())
+        Metrics(
+            samples.map(|(name, value)| (name.to_owned(), value.parse().expect(name))).collect(),
+        )
     }
 
     /// Asks until `holds`; what was told then.

@@ -105,7 +105,7 @@ impl Crowd {
     }
 
     /// One look at all sockets.
-    fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         let mut busy = false;
         for client in &mut self.clients {
             client.send();

@@ -10,7 +10,9 @@ mod e2e;
 
 use e2e::broker::Broker;
 use e2e::bystander::Bystander;
-use e2e::raw::{BEGIN_TEXT, CONTINUE, LAST, PING, PONG, Raw, TEXT, frame, upgrade};
+use e2e::raw::{
+    BEGIN_TEXT, CLOSE, CONTINUE, LAST, PING, PONG, Raw, TEXT, close_payload, frame, upgrade,
+};
 use e2e::scaled;
 use e2e::scrape::{Metrics, Scraper};
 use e2e::wait::DEADLINE;
@@ -33,23 +35,26 @@ fn storm_once(address: SocketAddr, way: usize) {
     let mut stream = TcpStream::connect(address).expect("the broker accepts");
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a reset at the close");
     stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
-    let open = upgrade(&format!("/raw/storm-{}", way % 100), "test", &[]);
-    match way % 6 {
-        0 => {}
-        1 => stream.write_all(&open[..40]).expect("sent"),
-        2 => stream.write_all(&open).expect("sent"),
-        3 => {
-            stream.write_all(&open).expect("sent");
-            assert!(stream.read(&mut [0; 256]).expect("a 101") > 100);
-        }
-        4 => {
-            let message = frame(TEXT, &[b'x'; 2_000]);
-            stream.write_all(&[open, message.clone(), message].concat()).expect("sent");
-        }
-        _ => {
-            stream.write_all(&[open, frame(BEGIN_TEXT, b"unfini")].concat()).expect("sent");
-            stream.shutdown(Shutdown::Write).expect("half closed");
-        }
+    // Few rooms, so that there is always someone there to deliver to.
+    let open = upgrade(&format!("/raw/storm-{}", way % 7), "test", &[]);
+    let message = frame(TEXT, &[b'x'; 2_000]);
+    let post =
+        b"POST /v1/rooms/storm-1/messages HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi";
+    let bytes = match way % 10 {
+        0 => Vec::new(),
+        1 => open[..40].to_vec(),
+        2 | 3 => open,
+        4 => [open, message.repeat(3)].concat(),
+        5 | 6 => [open, message, frame(BEGIN_TEXT, b"unfini")].concat(),
+        7 => [open, message, frame(CLOSE, &close_payload(1000))].concat(),
+        8 => b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n".repeat(20),
+        _ => [post.repeat(20), post[..60].to_vec()].concat(),
+    };
+    stream.write_all(&bytes).expect("sent");
+    match way % 10 {
+        3 | 5 | 8 => assert!(stream.read(&mut [0; 256]).expect("an answer") > 100),
+        6 => stream.shutdown(Shutdown::Write).expect("half closed"),
+        _ => {}
     }
 }
 
@@ -92,8 +97,10 @@ fn write_on(stream: &mut TcpStream, portion: &[u8], times: usize) {
     for _ in 0..times {
         match stream.write_all(portion).map_err(|error| error.kind()) {
             Ok(()) => {}
-            Err(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => return,
-            Err(error) => panic!("{error}"),
+            Err(kind) => {
+                assert!(matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset));
+                return;
+            }
         }
     }
 }

@@ -213,7 +213,7 @@ fn a_pattern_fits_what_it_says_and_nothing_else() {
 #[test]
 fn the_exchanges_in_the_document_happen_on_the_wire() {
     let blocks = blocks("http.md", "http");
-    assert!(blocks.len() >= 20 && blocks.len() % 2 == 0, "{} blocks", blocks.len());
+    assert!(blocks.len() >= 20 && blocks.len().is_multiple_of(2), "{} blocks", blocks.len());
     let broker = Broker::start(&["--loops", "2"]);
     for exchange in blocks.chunks(2) {
         let (request, expected) = (wire(&exchange[0]), wire(&exchange[1]));

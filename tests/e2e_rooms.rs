@@ -86,15 +86,15 @@ fn post_all(broker: &Broker, plan: &Plan) {
     let mut http = Http::connect(broker.address());
     let mut last: Vec<Option<Posted>> = (0..plan.rooms).map(|_| None).collect();
     for nth in 0..plan.posts[0].len() {
-        for room in 0..plan.rooms {
+        for (room, last) in last.iter_mut().enumerate() {
             let sender = POSTS + u32::try_from(room).expect("few rooms");
             let posted = post(&mut http, room, plan.posts[room][nth], sender, nth);
             assert_eq!(posted.receivers, plan.members_of(room) as u64, "room {room}");
-            if let Some(before) = &last[room] {
+            if let Some(before) = last.replace(posted) {
+                let posted = last.as_ref().expect("it was just put there");
                 assert!(before.seq < posted.seq, "room {room}: {before:?}, then {posted:?}");
                 assert_eq!(before.epoch, posted.epoch, "room {room}");
             }
-            last[room] = Some(posted);
         }
     }
 }
@@ -153,7 +153,7 @@ fn end_all(broker: &Broker, plan: &Plan) {
 }
 
 fn two_hundred_in_twenty(loops: &str) {
-    let plan = plan(20, 200, scaled(30), 10);
+    let plan = plan(20, 200, scaled(100), 20);
     let broker = Broker::start(&[&["--loops", loops][..], &ROOMY].concat());
     carry_out(&broker, &plan, |_| false);
     broker.stop();
@@ -172,7 +172,7 @@ fn two_hundred_clients_in_twenty_rooms_miss_nothing_on_two_loops() {
 #[test]
 fn node_clients_miss_nothing_on_one_loop_and_on_two() {
     for loops in ["1", "2"] {
-        let plan = plan(4, 24, scaled(30), 5);
+        let plan = plan(4, 24, scaled(100), 20);
         let broker = Broker::start(&[&["--loops", loops][..], &ROOMY].concat());
         carry_out(&broker, &plan, |_| true);
         broker.stop();
@@ -182,7 +182,7 @@ fn node_clients_miss_nothing_on_one_loop_and_on_two() {
 #[test]
 fn clients_of_two_makers_share_rooms_in_one_order() {
     for loops in ["1", "2"] {
-        let plan = plan(3, 30, scaled(40), 20);
+        let plan = plan(3, 30, scaled(100), 40);
         let broker = Broker::start(&[&["--loops", loops][..], &ROOMY].concat());
         // Rooms are dealt by threes, so that each has both.
         carry_out(&broker, &plan, |place| (place / 3) % 2 == 1);
@@ -236,4 +236,57 @@ fn sub_ends_with_the_brokers_reason_when_the_broker_drains() {
     sub.stderr.take().expect("piped").read_to_string(&mut stderr).expect("text");
     assert_eq!(status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("1001"), "{stderr}");
+}
+
+/// What the members of a plan see where everything goes well.
+fn ideal(plan: &Plan) -> Vec<Vec<Seen>> {
+    let sent = |room: usize| {
+        let members = plan.members.iter().enumerate().filter(move |(_, one)| one.room == room);
+        let members =
+            members.map(|(place, one)| (u32::try_from(place).expect("few"), &one.letters));
+        let posts = (POSTS + u32::try_from(room).expect("few"), &plan.posts[room]);
+        members.chain([posts]).flat_map(|(sender, letters)| {
+            let seen = move |(nth, letter): (usize, &Letter)| {
+                (sender, Seen::new(letter.kind, &payload(*letter, sender, nth)))
+            };
+            letters.iter().enumerate().map(seen)
+        })
+    };
+    let members = plan.members.iter().enumerate();
+    members
+        .map(|(place, one)| {
+            let is_due = |(sender, _): &(u32, Seen)| one.echo || *sender as usize != place;
+            sent(one.room).filter(is_due).map(|(_, seen)| seen).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn any_message_lost_repeated_moved_or_changed_is_noticed() {
+    let plan = plan(2, 8, 4, 2);
+    let ideal = ideal(&plan);
+    plan.verify(&ideal);
+    let notices = |what: &str, harm: &dyn Fn(&mut Vec<Seen>)| {
+        for place in 0..plan.members.len() {
+            let mut seen = ideal.clone();
+            harm(&mut seen[place]);
+            let verdict = std::panic::catch_unwind(|| plan.verify(&seen));
+            assert!(verdict.is_err(), "member {place}: {what}");
+        }
+    };
+    notices("lost", &|seen| drop(seen.remove(3)));
+    notices("lost at the end", &|seen| drop(seen.pop()));
+    notices("repeated", &|seen| seen.insert(3, seen[2].clone()));
+    notices("moved", &|seen| seen.swap(1, 2));
+    notices("cut", &|seen| seen[1].bytes -= 1);
+    notices("of another kind", &|seen| {
+        seen[1].kind = if seen[1].kind == Kind::Text { Kind::Binary } else { Kind::Text };
+    });
+    let all = |what: &str, harm: &dyn Fn(&mut Vec<Seen>)| {
+        let mut seen = ideal.clone();
+        seen.iter_mut().for_each(harm);
+        assert!(std::panic::catch_unwind(|| plan.verify(&seen)).is_err(), "everywhere: {what}");
+    };
+    all("lost", &|seen| drop(seen.pop()));
+    all("repeated", &|seen| seen.extend(seen.last().cloned()));
 }

@@ -3,6 +3,8 @@
 //! Not here: any test. Invariants: no process outlives its test; nothing waits for time to pass,
 //! only for conditions, each with a deadline; who fails shows the broker's log.
 
+#![expect(clippy::panic, reason = "a client that can't go on fails its test, and says why")]
+
 pub(crate) mod broker;
 pub(crate) mod bystander;
 pub(crate) mod crowd;

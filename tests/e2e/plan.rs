@@ -1,7 +1,7 @@
 //! Who joins which room and sends what, and whether what everybody saw agrees with it.
 //!
 //! Not here: the clients that carry it out (`crowd`, `node`). Invariants: a payload says who sent
-//! it and which of its messages it is, over and over, so that any byte lost or moved shows; payloads
+//! it and which of its messages it is, over and over, so that any byte lost or moved shows; those
 //! too short for that are sent by members only that get their own.
 
 use std::collections::BTreeMap;

@@ -4,7 +4,6 @@
 //! room before the call returns; nothing follows a close frame.
 
 use super::deadlines::DRAIN_SPREAD_PER_CONN_MS;
-use super::outbox::Content;
 use super::session::{Membership, Phase};
 use super::shard::{Action, Notice, Shard};
 use super::timers::tick_of;
@@ -106,8 +105,8 @@ impl Shard {
         }
     }
 
-    /// Answers the peer's close with its own code; then the connection is closed by us first
-    /// (RFC 6455 §7.1.1).
+    /// Answers the peer's close with its own code, behind what was queued before it came; then the
+    /// connection is closed by us first (RFC 6455 §7.1.1).
     pub(super) fn answer_close(&mut self, key: ConnKey, code: Option<u16>, now: Now) {
         let Some(phase) = self.take_phase(key) else { return };
         if phase.is_websocket() {
@@ -117,8 +116,7 @@ impl Shard {
             self.leave(raw.membership, now);
         }
         self.note_ending(key, Disconnect::Normal, code.unwrap_or(0));
-        self.drop_queued(key);
-        self.push_control(key, Content::Control, |out| match code {
+        self.push_answer(key, |out| match code {
             Some(code) => ws::push_close(out, code, ""),
             None => ws::push_frame(out, ws::Opcode::Close, &[]),
         });
@@ -198,6 +196,7 @@ impl Shard {
         let before = session.outbox.bytes() as u64;
         session.outbox.keep_begun(&mut self.nodes, &mut self.buffers);
         self.counters.outbox_bytes -= before - session.outbox.bytes() as u64;
+        self.copy_out(key); // A peer that stalls would else keep the batch until its close is over.
     }
 
     /// Takes a member out of its room, here and at its home.

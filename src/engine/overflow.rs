@@ -182,7 +182,7 @@ impl Shard {
     }
 
     /// Copies out every chunk that covers less than a quarter of its buffer.
-    fn copy_out(&mut self, key: ConnKey) {
+    pub(super) fn copy_out(&mut self, key: ConnKey) {
         let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
         let mut place = session.outbox.first();
         while let Some((chunk, next)) = session.outbox.at(&self.nodes, place) {

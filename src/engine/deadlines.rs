@@ -134,8 +134,9 @@ impl Shard {
         if draining && session.phase.is_websocket() {
             return Verdict::End(Disconnect::Draining);
         }
-        // The clock stands still while we are the ones who don't listen.
-        if !matches!(session.pause, Pause::No | Pause::Answer) {
+        // The clock stands still while we are the ones who don't listen. Who does not take what it
+        // made us send is not one of them.
+        if matches!(session.pause, Pause::Credit(_)) {
             session.heard = tick;
             session.pings = 0;
             if matches!(session.phase, Phase::Body(_)) {
@@ -174,9 +175,11 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::super::rig::Rig;
-    use super::super::shard::Action;
+    use super::super::shard::{Action, Appetite, Progress};
     use super::*;
     use crate::broker::RoomOptions;
+    use crate::limits::OUTBOX_HIGH_WATER_BYTES;
+    use std::sync::Arc;
 
     /// When a member is closed for silence, if what its kernel takes of our pings is all there is.
     fn closed_at(answers: bool) -> Option<u64> {
@@ -204,6 +207,28 @@ mod tests {
         let closed = closed_at(false).expect("it is closed");
         assert!((40_000..=40_500).contains(&closed), "{closed} ms");
         assert_eq!(closed_at(true), None, "who answers stays");
+    }
+
+    #[test]
+    fn who_does_not_take_its_echoes_is_closed_as_silent() {
+        let mut rig = Rig::new(RoomOptions::default());
+        Arc::make_mut(&mut rig.shard.settings).echo_route = true;
+        let key = rig.open();
+        let mut input = Vec::new();
+        ws::client_request(&mut input, "broker.test", "/echo", &[7; 16]);
+        for _ in 0..2 {
+            let payload = vec![0; OUTBOX_HIGH_WATER_BYTES + 1];
+            ws::push_masked_frame(&mut input, ws::Opcode::Binary, &payload, [0; 4]);
+        }
+        assert_eq!(rig.shard.handle_bytes(key, &mut input, rig.now), Appetite::Pause);
+        rig.write(key, 0, Progress::Blocked);
+        rig.now = rig.now.plus_ms(30_000);
+        for _ in 0..12 {
+            rig.shard.handle_deadlines(rig.now);
+            rig.now = rig.now.plus_ms(1_000);
+        }
+        let session = rig.shard.session(key).expect("its close waits for its socket");
+        assert_eq!(session.reason, Disconnect::NoPong);
     }
 
     #[test]

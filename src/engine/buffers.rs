@@ -9,8 +9,9 @@ use super::batch::{Frame, Run};
 
 /// Size at which the open buffer is left to its holders and a new one is begun.
 const OPEN_BYTES_MAX: usize = 64 * 1024;
-/// Largest capacity that is kept for reuse when a buffer dies.
-const SPARE_BYTES_MAX: usize = 1024 * 1024;
+/// Largest capacity that is kept for reuse. What is reused becomes the open buffer, which rests
+/// with the loop and which one small answer may pin: so it is not to be a large one.
+const SPARE_BYTES_MAX: usize = 2 * OPEN_BYTES_MAX;
 /// Dead buffers kept for reuse.
 const SPARES_MAX: usize = 8;
 
@@ -95,8 +96,11 @@ impl Buffers {
             return;
         }
         if self.open == Some(id) {
-            buffer.bytes.clear(); // Nobody looks into it: it goes on from the start.
-            return;
+            if buffer.bytes.capacity() <= SPARE_BYTES_MAX {
+                buffer.bytes.clear(); // Nobody looks into it: it goes on from the start.
+                return;
+            }
+            self.open = None; // A large answer has gone through it.
         }
         let Buffer { mut bytes, .. } = std::mem::take(buffer);
         self.pinned_bytes -= bytes.capacity();
@@ -196,6 +200,20 @@ mod tests {
         buffers.release(id);
         let (_, start, _) = buffers.append(|out| out.extend(b"x"));
         assert_eq!(start, 0);
+    }
+
+    #[test]
+    fn a_large_answer_or_batch_leaves_no_large_buffer_behind() {
+        let mut buffers = Buffers::default();
+        let batch = buffers.insert(vec![0; SPARE_BYTES_MAX + 1], Vec::new(), Vec::new());
+        buffers.settle(batch);
+        let (large, ..) = buffers.append(|out| out.resize(SPARE_BYTES_MAX + 1, 1));
+        assert!(buffers.pinned_bytes() > SPARE_BYTES_MAX);
+        buffers.release(large);
+        assert_eq!(buffers.pinned_bytes(), 0);
+        let (small, ..) = buffers.append(|out| out.push(1));
+        assert!(buffers.pinned_bytes() <= SPARE_BYTES_MAX);
+        buffers.release(small);
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn who_stalls_is_cut_and_the_others_miss_nothing() {
         assert_eq!(sleeper.next(), None, "nothing follows the close");
         drop(goner);
         let now = scraper.until("both to be gone", |now| now.closed("slow-consumer") == 2);
-        assert!(now.is_at_rest(), "nothing is held for anyone");
+        assert!(now.is_at_rest(), "nothing is held for anyone: {now}");
         assert_eq!(now.value("dropped_messages_total"), 0, "who is cut is not dropped from");
         drop(crowd);
         broker.stop();
@@ -117,7 +117,7 @@ fn who_never_wakes_up_is_dropped_after_the_time_to_close() {
     scraper.until("all to have joined", |now| now.value("members") == joined);
     talk(&mut crowd, LETTERS);
     let now = scraper.until("it to be gone", |now| now.closed("slow-consumer") == 1);
-    assert!(now.is_at_rest(), "nothing is held for anyone");
+    assert!(now.is_at_rest(), "nothing is held for anyone: {now}");
     assert_eq!(now.value("connections"), joined, "the healthy ones, and the one who asks");
     drop((stalled, crowd));
     broker.stop();

@@ -7,9 +7,13 @@ use super::broker::Broker;
 use super::http::Http;
 use super::wait::until;
 use std::collections::BTreeMap;
+use std::fmt;
+
+/// The accounts of bytes.
+const HELD: [&str; 4] = ["spill_bytes", "outbox_bytes", "pinned_bytes", "outgoing_bytes"];
 
 /// What a loop keeps at hand for answers, such as the one to a scrape.
-const ANSWERS_BYTES_MAX: u64 = 64 * 1024;
+const ANSWERS_BYTES_MAX: u64 = 128 * 1024;
 
 /// What the question for the numbers itself is worth on its way to another loop.
 const QUESTION_BYTES_MAX: u64 = 64;
@@ -59,6 +63,13 @@ impl Scraper {
     }
 }
 
+impl fmt::Display for Metrics {
+    /// What is held, by account.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        HELD.iter().try_for_each(|name| write!(f, "{name} {} ", self.value(name)))
+    }
+}
+
 impl Metrics {
     /// The value of `fanfare_{name}`, labels included where there are any.
     pub(crate) fn value(&self, name: &str) -> u64 {
@@ -76,10 +87,7 @@ impl Metrics {
 
     /// Bytes that the broker holds for connections and between loops.
     pub(crate) fn held_bytes(&self) -> u64 {
-        ["spill_bytes", "outbox_bytes", "pinned_bytes", "outgoing_bytes"]
-            .into_iter()
-            .map(|name| self.value(name))
-            .sum()
+        HELD.iter().map(|name| self.value(name)).sum()
     }
 
     /// Whether nothing is held for anyone: what is left are the loops' own buffers for answers.

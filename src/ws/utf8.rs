@@ -6,7 +6,7 @@ use super::ProtocolError;
 use simdutf8::compat;
 use std::str;
 
-/// Checks a text that arrives in pieces. For one that is all there, [`text`] is faster.
+/// Checks a text that arrives in pieces. For one that is all there, `text` is faster.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Utf8Check {
     /// The beginning of a character that the last piece cut: `cut[..cut_len]`.

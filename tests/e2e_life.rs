@@ -91,6 +91,28 @@ fn a_drain_flushes_what_is_queued_before_it_closes() {
 }
 
 #[test]
+fn a_drain_answers_who_waits_to_be_accepted_and_who_was_accepted_just_before() {
+    for loops in ["1", "2"] {
+        let mut broker = Broker::start(&["--loops", loops]);
+        // While it stands still, the kernel takes connections and requests on its behalf, more of
+        // them than one tick accepts.
+        broker.signal(Signal::STOP);
+        let mut waiting: Vec<Http> = (0..200).map(|_| Http::connect(broker.address())).collect();
+        for http in &mut waiting {
+            http.send(b"GET /readyz HTTP/1.1\r\nHost: test\r\n\r\n");
+        }
+        broker.signal(Signal::TERM);
+        broker.signal(Signal::CONT);
+        for http in &mut waiting {
+            let answer = http.answer(Expect::Body);
+            assert!([200, 503].contains(&answer.status), "{loops} loops: {answer:?}");
+        }
+        drop(waiting);
+        assert_eq!(broker.wait(), Some(0), "exit code");
+    }
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     for (first, second, code) in
         [(Signal::TERM, Signal::TERM, 143), (Signal::TERM, Signal::INT, 130)]

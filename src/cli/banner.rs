@@ -15,6 +15,7 @@ pub(super) fn show(config: &Config, server: &Server) {
     let facts = Facts {
         addresses: server.addresses(),
         loops: server.loops(),
+        pinned: server.is_pinned(),
         descriptors: server.limits().descriptors,
         connections_max: server.limits().connections_max,
     };
@@ -24,7 +25,7 @@ pub(super) fn show(config: &Config, server: &Server) {
             version = env!("CARGO_PKG_VERSION"),
             addresses = addresses.join(","),
             loops = facts.loops,
-            pinned = config.pin,
+            pinned = facts.pinned,
             connections_max = facts.connections_max,
             descriptors = facts.descriptors,
             message_bytes_max = config.message_bytes_max,
@@ -48,6 +49,7 @@ pub(super) fn show(config: &Config, server: &Server) {
 struct Facts<'a> {
     addresses: &'a [ListenAddr],
     loops: usize,
+    pinned: bool,
     descriptors: u64,
     connections_max: usize,
 }
@@ -60,7 +62,7 @@ fn text(config: &Config, facts: &Facts<'_>) -> String {
 
 fn write_facts(out: &mut String, config: &Config, facts: &Facts<'_>) -> std::fmt::Result {
     writeln!(out, "Fanfare {}", env!("CARGO_PKG_VERSION"))?;
-    let pinned = match (facts.loops, config.pin) {
+    let pinned = match (facts.loops, facts.pinned) {
         (1, true) => "pinned to a core",
         (_, true) => "each pinned to a core",
         (_, false) => "not pinned",
@@ -142,8 +144,18 @@ mod tests {
     fn shown(raw: &str) -> String {
         let address = ListenAddr::parse(raw).expect(raw);
         let addresses = &[address];
-        let facts = Facts { addresses, loops: 2, descriptors: 20_000, connections_max: 10_000 };
-        text(&Config::default(), &facts)
+        text(&Config::default(), &facts(addresses))
+    }
+
+    fn facts(addresses: &[ListenAddr]) -> Facts<'_> {
+        let (descriptors, connections_max) = (20_000, 10_000);
+        Facts { addresses, loops: 2, pinned: true, descriptors, connections_max }
+    }
+
+    #[test]
+    fn loops_that_could_not_be_pinned_are_not_called_pinned() {
+        let text = text(&Config::default(), &Facts { pinned: false, ..facts(&[]) });
+        assert!(text.contains("  loops        2, not pinned\n"), "{text}");
     }
 
     #[test]

@@ -242,10 +242,13 @@ impl EventLoop {
     /// Ends accepting: who waits is told, who comes later is refused by the kernel.
     fn begin_drain(&mut self, now: Now) {
         self.log.draining(self.sockets.len());
-        self.accept_rest(now);
-        self.acceptor.close(self.poll.registry());
+        // The drain closes who has asked for nothing; what has been asked is to be answered first.
+        self.read_ready(now);
         self.shard.handle_drain(now);
         self.act();
+        // After it, so that these get to ask and are told.
+        self.accept_rest(now);
+        self.acceptor.close(self.poll.registry());
         self.phase = Phase::Draining { ends_ms: now.mono_ms + self.shared.drain_timeout_ms };
     }
 

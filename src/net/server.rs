@@ -33,6 +33,7 @@ use std::time::Duration;
 pub struct Server {
     addresses: Vec<ListenAddr>,
     limits: LimitsInForce,
+    pinned: bool,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -67,7 +68,8 @@ impl Server {
         let (shared, parts) =
             make_loops(config, loops, limits, share_out(bound, loops)).map_err(StartError::Loop)?;
         let cores = if config.pin { cores_for(loops) } else { Vec::new() };
-        let mut server = Self { addresses, limits, shared, threads: Vec::with_capacity(loops) };
+        let (pinned, threads) = (!cores.is_empty(), Vec::with_capacity(loops));
+        let mut server = Self { addresses, limits, pinned, shared, threads };
         for (index, parts) in parts.into_iter().enumerate() {
             match spawn(parts, cores.get(index).copied()) {
                 Ok(thread) => server.threads.push(thread),
@@ -88,6 +90,11 @@ impl Server {
     /// How many loops it has.
     pub const fn loops(&self) -> usize {
         self.threads.len()
+    }
+
+    /// Whether each loop was given a core of its own.
+    pub const fn is_pinned(&self) -> bool {
+        self.pinned
     }
 
     /// The limits that hold for this run.
@@ -285,6 +292,21 @@ mod tests {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         assert_eq!(loops_of(&config(0, Accept::ReusePort)), cores.min(LOOPS_MAX));
         assert_eq!(loops_of(&config(LOOPS_MAX + 1, Accept::ReusePort)), LOOPS_MAX);
+    }
+
+    #[test]
+    fn loops_are_pinned_where_they_are_asked_to_be_and_there_are_cores() {
+        let cores = core_affinity::get_core_ids().map_or(0, |cores| cores.len());
+        for (pin, loops, pinned) in
+            [(true, 1, cores >= 1), (true, cores + 1, false), (false, 1, false)]
+        {
+            let mut config = config(loops, Accept::ReusePort);
+            config.pin = pin;
+            let server = Server::start(&config).expect("a free port");
+            assert_eq!(server.is_pinned(), pinned, "{loops} loops");
+            server.drainer().drain();
+            server.join();
+        }
     }
 
     #[test]

@@ -2,20 +2,31 @@
 //!
 //! Not the `slab` crate: a slab that doubles leaves its old copies behind, and at 15,000
 //! connections that is the largest piece of waste (`docs/decisions/0004-chunked-tables.md`).
-//! Invariants: a key of a removed entry misses for ever after; a vacant slot is on the free list
-//! exactly once.
+//! Invariants: a key of a removed entry misses for ever after, also when its chunk was given back
+//! in between; newcomers go to the lowest chunk that has a place, so that high ones empty.
 
 /// Entries per chunk: 256 sessions are one allocation of a few tens of KiB.
 const CHUNK: usize = 256;
-/// End of the free list.
-const NONE: u32 = u32::MAX;
+/// End of a chunk's free list.
+const NONE: u16 = u16::MAX;
 
 /// Entries by index and generation.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
-    chunks: Vec<Box<[Slot<T>]>>,
-    free: u32,
+    chunks: Vec<Chunk<T>>,
+    /// No chunk below this one has a place.
+    lowest: usize,
     len: usize,
+}
+
+#[derive(Debug)]
+struct Chunk<T> {
+    /// Empty while nobody is in it.
+    slots: Box<[Slot<T>]>,
+    taken: u16,
+    free: u16,
+    /// Above every generation that was given out before the slots were made.
+    generation: u32,
 }
 
 #[derive(Debug)]
@@ -26,14 +37,45 @@ struct Slot<T> {
 
 #[derive(Debug)]
 enum Entry<T> {
-    Vacant { next: u32 },
+    Vacant { next: u16 },
     Taken(T),
+}
+
+impl<T> Chunk<T> {
+    fn new() -> Self {
+        Self { slots: Box::new([]), taken: 0, free: NONE, generation: 0 }
+    }
+
+    fn is_full(&self) -> bool {
+        usize::from(self.taken) == CHUNK
+    }
+
+    #[cold]
+    fn make(&mut self) {
+        let places = 0..u16::try_from(CHUNK).expect("a chunk is small");
+        let last = places.end - 1;
+        let vacant = |place: u16| Slot {
+            generation: self.generation,
+            entry: Entry::Vacant { next: if place == last { NONE } else { place + 1 } },
+        };
+        self.slots = places.map(vacant).collect();
+        self.free = 0;
+    }
+
+    /// Gives the memory back. The next slots begin above every generation of these.
+    #[cold]
+    fn give_back(&mut self) {
+        let newest = self.slots.iter().map(|slot| slot.generation).max();
+        self.generation = newest.unwrap_or(self.generation);
+        self.slots = Box::new([]);
+        self.free = NONE;
+    }
 }
 
 impl<T> Table<T> {
     /// An empty table, without an allocation.
     pub(crate) const fn new() -> Self {
-        Self { chunks: Vec::new(), free: NONE, len: 0 }
+        Self { chunks: Vec::new(), lowest: 0, len: 0 }
     }
 
     /// Entries in the table.
@@ -41,40 +83,54 @@ impl<T> Table<T> {
         self.len
     }
 
-    /// Slots that exist, vacant ones included: every index is below it.
+    /// Slots that exist or existed, vacant ones included: every index is below it.
     pub(crate) const fn slots(&self) -> usize {
         self.chunks.len() * CHUNK
     }
 
     /// Puts `value` into a vacant slot and returns its index and generation.
     pub(crate) fn insert(&mut self, value: T) -> (u32, u32) {
-        if self.free == NONE {
-            self.grow();
+        while self.chunks.get(self.lowest).is_some_and(Chunk::is_full) {
+            self.lowest += 1;
         }
-        let index = self.free;
-        let slot = self.slot_mut(index).expect("the free list holds slots that exist");
+        if self.lowest == self.chunks.len() {
+            self.chunks.push(Chunk::new());
+        }
+        let chunk = self.chunks.get_mut(self.lowest).expect("it was just made");
+        if chunk.slots.is_empty() {
+            chunk.make();
+        }
+        let place = chunk.free;
+        let slot = chunk.slots.get_mut(usize::from(place)).expect("a chunk with a place has slots");
         let Entry::Vacant { next } = slot.entry else {
             unreachable!("the free list holds vacant slots");
         };
         slot.entry = Entry::Taken(value);
-        let generation = slot.generation;
-        self.free = next;
+        chunk.free = next;
+        chunk.taken += 1;
         self.len += 1;
-        (index, generation)
+        let index = self.lowest * CHUNK + usize::from(place);
+        (u32::try_from(index).expect("fewer than 2^32 slots"), slot.generation)
     }
 
     /// Takes out the entry of that key; `None` for a stale one.
     pub(crate) fn remove(&mut self, index: u32, generation: u32) -> Option<T> {
-        let next = self.free;
-        let slot = self.slot_mut(index)?;
+        let (at, place) = split(index);
+        let chunk = self.chunks.get_mut(at)?;
+        let slot = chunk.slots.get_mut(place)?;
         if slot.generation != generation || matches!(slot.entry, Entry::Vacant { .. }) {
             return None;
         }
-        let Entry::Taken(value) = std::mem::replace(&mut slot.entry, Entry::Vacant { next }) else {
-            return None;
-        };
+        let vacant = Entry::Vacant { next: chunk.free };
+        let Entry::Taken(value) = std::mem::replace(&mut slot.entry, vacant) else { return None };
         slot.generation = slot.generation.wrapping_add(1);
-        self.free = index;
+        chunk.free = u16::try_from(place).expect("a chunk is small");
+        chunk.taken -= 1;
+        // The first chunk stays: a broker that is almost idle would make it again and again.
+        if chunk.taken == 0 && at > 0 {
+            chunk.give_back();
+        }
+        self.lowest = self.lowest.min(at);
         self.len -= 1;
         Some(value)
     }
@@ -125,31 +181,23 @@ impl<T> Table<T> {
 
     /// The key of every entry, in the order of the slots. O(slots).
     pub(crate) fn keys(&self) -> impl Iterator<Item = (u32, u32)> {
-        let indices = 0..u32::try_from(self.slots()).unwrap_or(NONE);
+        let indices = 0..u32::try_from(self.slots()).unwrap_or(u32::MAX);
         indices.filter_map(|index| self.generation_at(index).map(|generation| (index, generation)))
     }
 
     fn slot(&self, index: u32) -> Option<&Slot<T>> {
-        let index = index as usize;
-        self.chunks.get(index / CHUNK)?.get(index % CHUNK)
+        let (chunk, place) = split(index);
+        self.chunks.get(chunk)?.slots.get(place)
     }
 
     fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
-        let index = index as usize;
-        self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
+        let (chunk, place) = split(index);
+        self.chunks.get_mut(chunk)?.slots.get_mut(place)
     }
+}
 
-    #[cold]
-    fn grow(&mut self) {
-        let first = u32::try_from(self.slots()).expect("fewer than 2^32 slots");
-        let last = first + u32::try_from(CHUNK).expect("a chunk is small") - 1;
-        let vacant = |index: u32| Slot {
-            generation: 0,
-            entry: Entry::Vacant { next: if index == last { NONE } else { index + 1 } },
-        };
-        self.chunks.push((first..=last).map(vacant).collect());
-        self.free = first;
-    }
+const fn split(index: u32) -> (usize, usize) {
+    (index as usize / CHUNK, index as usize % CHUNK)
 }
 
 #[cfg(test)]
@@ -189,6 +237,33 @@ mod tests {
                 assert_eq!(table.get(key.0, key.1), Some(&value), "seed {seed}");
             }
         }
+    }
+
+    #[test]
+    fn an_empty_chunk_is_given_back_and_its_keys_stay_stale() {
+        let mut table = Table::new();
+        let keys: Vec<(u32, u32)> = (0..3 * CHUNK).map(|value| table.insert(value)).collect();
+        for &(index, generation) in &keys {
+            assert!(table.remove(index, generation).is_some());
+        }
+        assert!(table.chunks.iter().skip(1).all(|chunk| chunk.slots.is_empty()));
+        let again: Vec<(u32, u32)> = (0..3 * CHUNK).map(|value| table.insert(value)).collect();
+        assert_eq!(table.len(), 3 * CHUNK);
+        for &(index, generation) in &keys {
+            assert_eq!(table.get(index, generation), None);
+        }
+        assert!(again.iter().all(|key| table.get(key.0, key.1).is_some()));
+    }
+
+    #[test]
+    fn newcomers_fill_the_lowest_chunk_first() {
+        let mut table = Table::new();
+        let keys: Vec<(u32, u32)> = (0..3 * CHUNK).map(|value| table.insert(value)).collect();
+        table.remove(keys[CHUNK + 7].0, keys[CHUNK + 7].1);
+        table.remove(keys[9].0, keys[9].1);
+        assert_eq!(table.insert(0).0, 9);
+        assert_eq!(table.insert(0).0 as usize, CHUNK + 7);
+        assert_eq!(table.insert(0).0 as usize, 3 * CHUNK);
     }
 
     #[test]

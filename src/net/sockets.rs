@@ -1,7 +1,7 @@
 //! The sockets of one loop, by the keys that its shard gave them.
 //!
 //! Not here: the choice of keys (the shard's), the calls on a socket (`socket`). Invariants: a
-//! stale key misses; the table grows by whole chunks and never moves an entry.
+//! stale key misses; the table grows and shrinks by whole chunks and never moves an entry.
 
 use super::socket::{ReadSide, Socket};
 use crate::broker::ConnKey;
@@ -61,10 +61,17 @@ struct Slot {
     entry: Option<Entry>,
 }
 
+#[derive(Debug, Default)]
+struct Chunk {
+    /// Empty while there is no entry in it.
+    slots: Box<[Slot]>,
+    count: usize,
+}
+
 /// The table.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    chunks: Vec<Box<[Slot]>>,
+    chunks: Vec<Chunk>,
     count: usize,
 }
 
@@ -80,14 +87,17 @@ impl Sockets {
     /// When the place is taken: the shard reused a slot whose socket was not dropped yet.
     pub(super) fn insert(&mut self, key: ConnKey, entry: Entry) {
         let (chunk, place) = split(key);
-        while self.chunks.len() <= chunk {
-            self.chunks.push((0..CHUNK).map(|_| Slot::default()).collect());
+        if self.chunks.len() <= chunk {
+            self.chunks.resize_with(chunk + 1, Chunk::default);
         }
-        let Some(slot) = self.chunks.get_mut(chunk).and_then(|slots| slots.get_mut(place)) else {
-            return;
-        };
+        let Some(chunk) = self.chunks.get_mut(chunk) else { return };
+        if chunk.slots.is_empty() {
+            chunk.slots = (0..CHUNK).map(|_| Slot::default()).collect();
+        }
+        let Some(slot) = chunk.slots.get_mut(place) else { return };
         assert!(slot.entry.is_none(), "slot {} still has a socket", key.index);
         *slot = Slot { generation: key.generation, entry: Some(entry) };
+        chunk.count += 1;
         self.count += 1;
     }
 
@@ -100,12 +110,18 @@ impl Sockets {
     pub(super) fn remove(&mut self, key: ConnKey) -> Option<Entry> {
         let entry = self.slot(key)?.entry.take()?;
         self.count -= 1;
+        let (at, _) = split(key);
+        let chunk = self.chunks.get_mut(at)?;
+        chunk.count -= 1;
+        if chunk.count == 0 && at > 0 {
+            *chunk = Chunk::default(); // The shard's keys tell tenants apart, not what was here.
+        }
         Some(entry)
     }
 
     fn slot(&mut self, key: ConnKey) -> Option<&mut Slot> {
         let (chunk, place) = split(key);
-        let slot = self.chunks.get_mut(chunk)?.get_mut(place)?;
+        let slot = self.chunks.get_mut(chunk)?.slots.get_mut(place)?;
         (slot.generation == key.generation).then_some(slot)
     }
 }
@@ -150,6 +166,9 @@ mod tests {
         }
         assert_eq!((sockets.len(), sockets.chunks.len()), (3, 3));
         assert!([0, last, last - 1].iter().all(|at| sockets.get_mut(key(*at, *at)).is_some()));
+        assert!(sockets.remove(key(last, last)).is_some());
+        assert!(sockets.chunks[2].slots.is_empty(), "an empty chunk is given back");
+        assert!(sockets.get_mut(key(last, last)).is_none());
     }
 
     #[test]

@@ -69,6 +69,17 @@ fn the_table_of_close_codes_is_true() {
 }
 
 #[test]
+fn the_tests_that_stand_against_attacks_exist() {
+    let table = text("docs/vulnerabilities.md");
+    let sources: String = files()
+        .iter()
+        .filter(|file| file.path.ends_with(".rs"))
+        .map(|file| file.text.as_str())
+        .collect();
+    assert_eq!(docs::missing_tests(&table, &sources), [""; 0]);
+}
+
+#[test]
 fn what_is_built_is_pinned() {
     for (lock, manifest) in [
         ("Cargo.lock", "Cargo.toml"),

@@ -108,6 +108,27 @@ pub(crate) fn close_codes(table: &str) -> Vec<String> {
     found
 }
 
+/// Tests that the last column of `table` names and `sources` (Rust) don't have.
+pub(crate) fn missing_tests(table: &str, sources: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut named = 0;
+    for row in rows(table) {
+        let Some(tests) = row.last().filter(|cell| cell.starts_with('`')) else { continue };
+        for test in tests.split(", ").map(|test| test.trim_matches('`')) {
+            named += 1;
+            if !sources.contains(&format!("#[test]\nfn {test}()"))
+                && !sources.contains(&format!("#[test]\n    fn {test}()"))
+            {
+                found.push(format!("there is no test `{test}`"));
+            }
+        }
+    }
+    if named == 0 {
+        found.push("no test was found".to_owned());
+    }
+    found
+}
+
 /// The cells of every row of every table.
 fn rows(markdown: &str) -> impl Iterator<Item = Vec<&str>> {
     markdown.lines().filter_map(|line| {
@@ -243,6 +264,19 @@ fn a_close_code_that_differs_is_found() {
     }
     assert_ne!(close_codes(&format!("{table}| `bored` | 4999 | what | do |\n")), [""; 0]);
     assert_ne!(close_codes(""), [""; 0]);
+}
+
+#[test]
+fn a_test_that_is_named_and_does_not_exist_is_found() {
+    let sources =
+        "#[test]\nfn one() {}\nmod tests {\n    #[test]\n    fn two() {}\n}\nfn three() {}\n";
+    assert_eq!(
+        missing_tests("| Attack | Tests |\n|---|---|\n| x | `one`, `two` |\n", sources),
+        [""; 0]
+    );
+    for bad in ["| x | `three` |", "| x | `one`, `four` |", "| x | none |"] {
+        assert_eq!(missing_tests(bad, sources).len(), 1, "{bad}");
+    }
 }
 
 #[test]

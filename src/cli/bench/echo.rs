@@ -6,6 +6,7 @@ use super::run::{Limits, Timing, at_least_one, execute};
 use super::target::Target;
 use crate::cli::output::note;
 use crate::ws::DataKind;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 /// How many, and how much.
@@ -24,8 +25,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "B", default_value_t = 512)]
     size: usize,
     /// Messages each connection has under way
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    window: u32,
+    #[arg(long, value_name = "N", default_value = "1")]
+    window: NonZeroU32,
     /// The path of the echo; on this broker it needs --echo-route
     #[arg(long, value_name = "PATH", default_value = "/echo")]
     path: String,
@@ -44,7 +45,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         publishers: 1,
         size: args.size,
         kind: DataKind::Binary,
-        pace: Pace::Window(args.window),
+        pace: Pace::Window(args.window.get()),
         path: args.path.clone(),
         message: None,
         join: None,

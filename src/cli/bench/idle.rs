@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^53 bytes")]
 fn measure(args: &Args) -> Result<Report, BenchError> {
     args.target.prepare()?;
-    let server = args.target.process_needed()?;
+    let server = args.target.required_process()?;
     let clock = Clock::start();
     let mut progress = Progress::new();
     let mut fleet = Fleet::new(args.target.addr, STAMP_BYTES, clock)?;

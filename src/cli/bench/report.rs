@@ -158,7 +158,10 @@ impl fmt::Display for Report {
         }
         write!(f, "client      {}", self.client)?;
         if self.client.cores > BUSY_SHARE {
-            write!(f, "\nwarning     the client was as busy as it can be: rate and latency are its own")?;
+            write!(
+                f,
+                "\nwarning     the client was as busy as it can be: rate and latency are its own"
+            )?;
         }
         Ok(())
     }

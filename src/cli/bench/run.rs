@@ -18,6 +18,7 @@ const SECONDS_MAX: f64 = 3_600.0;
 
 /// The load.
 #[derive(clap::Args, Clone, Debug)]
+#[group(skip)]
 pub(super) struct Args {
     #[command(flatten)]
     target: Target,

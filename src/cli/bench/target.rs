@@ -36,7 +36,7 @@ impl Target {
     }
 
     /// The server's process; an error where it can't be found.
-    pub(super) fn process_needed(&self) -> Result<Process, BenchError> {
+    pub(super) fn required_process(&self) -> Result<Process, BenchError> {
         self.process().ok_or(BenchError::NoProcess(self.addr))
     }
 }

@@ -8,9 +8,10 @@
 use super::client::{Draft, Ending, Fleet, Happening, Mark, STAMP_BYTES, Stamp, Tally, fill, mask};
 use super::clock::Clock;
 use super::error::BenchError;
+use super::latency::Latency;
+use super::pace::{Pace, Schedule};
 use super::progress::Progress;
 use crate::ws::{self, DataKind, Opcode};
-use hdrhistogram::Histogram;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -42,15 +43,6 @@ pub(super) struct Shape {
     pub(super) message: Option<String>,
     /// What each member sends first, where joining takes more than a path.
     pub(super) join: Option<String>,
-}
-
-/// How fast publishers publish.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum Pace {
-    /// Each has so many messages under way, counted by its own coming back.
-    Window(u32),
-    /// So many messages a second over all publishers, whether the last ones arrived or not.
-    Rate(f64),
 }
 
 /// The crowd, connected.
@@ -115,37 +107,6 @@ pub(super) struct Phase {
     pub(super) latency: Latency,
     /// The most that we ourselves sent a message after it was due, in µs.
     pub(super) behind_us_max: u64,
-}
-
-/// Latencies, where runs of equal ones cost as much as one.
-#[derive(Debug)]
-pub(super) struct Latency {
-    pub(super) values: Histogram<u64>,
-    run_us: u64,
-    run: u64,
-}
-
-impl Latency {
-    fn new() -> Self {
-        let values = Histogram::new(3).expect("three digits are within the crate's bounds");
-        Self { values, run_us: 0, run: 0 }
-    }
-
-    fn record(&mut self, latency_us: u64) {
-        if latency_us != self.run_us {
-            self.settle();
-            self.run_us = latency_us;
-        }
-        self.run += 1;
-    }
-
-    fn settle(&mut self) {
-        let run = std::mem::take(&mut self.run);
-        if run > 0 {
-            let recorded = self.values.record_n(self.run_us, run);
-            debug_assert!(recorded.is_ok(), "the histogram resizes itself");
-        }
-    }
 }
 
 impl Crowd {
@@ -220,7 +181,7 @@ impl Crowd {
         let start_us = self.clock.now_us();
         let end_us = start_us + u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
         let before = (self.published, self.tally.received());
-        let mut schedule = Schedule { pace: self.shape.pace, start_us, end_us, done: 0 };
+        let mut schedule = Schedule::new(self.shape.pace, start_us, end_us);
         let mut latency = Latency::new();
         let (mut behind_us_max, mut last_us) = (0, start_us);
         self.grant();
@@ -401,41 +362,6 @@ fn publishers(members: &[Member]) -> Vec<Publisher> {
     members.iter().enumerate().filter_map(publisher).collect()
 }
 
-/// When messages are due.
-#[derive(Debug)]
-struct Schedule {
-    pace: Pace,
-    start_us: u64,
-    end_us: u64,
-    done: u64,
-}
-
-impl Schedule {
-    /// When the next message that is due by now was due; asked again, the one after it.
-    fn pop_due(&mut self, now_us: u64) -> Option<u64> {
-        let due_us = self.next_us().filter(|next_us| *next_us <= now_us)?;
-        self.done += 1;
-        Some(due_us)
-    }
-
-    /// When the next message is due, if one is.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "an hour in µs is far below 2^53"
-    )]
-    fn next_us(&self) -> Option<u64> {
-        match self.pace {
-            Pace::Window(_) => None,
-            Pace::Rate(rate) => {
-                let next_us = self.start_us + (self.done as f64 * 1e6 / rate) as u64;
-                (next_us < self.end_us).then_some(next_us)
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -474,27 +400,5 @@ mod tests {
     fn many_rooms_have_numbers_and_one_has_none() {
         assert_eq!(shape(1, 1, 1).target(0), "/raw/r");
         assert_eq!(shape(2, 1, 1).target(1), "/raw/r-1");
-    }
-
-    #[test]
-    fn a_rate_makes_messages_due_evenly_however_late_one_looks() {
-        let pace = Pace::Rate(100.0);
-        let mut schedule = Schedule { pace, start_us: 5_000, end_us: 45_001, done: 0 };
-        let mut due =
-            |now_us| -> Vec<u64> { std::iter::from_fn(|| schedule.pop_due(now_us)).collect() };
-        assert_eq!(due(4_999), [0_u64; 0]);
-        assert_eq!(due(26_000), [5_000, 15_000, 25_000]);
-        assert_eq!(due(1_000_000), [35_000, 45_000]);
-        assert_eq!(schedule.next_us(), None, "the phase is over");
-    }
-
-    #[test]
-    fn runs_of_equal_latencies_are_all_counted() {
-        let mut latency = Latency::new();
-        for latency_us in [5, 5, 5, 9, 5, 5] {
-            latency.record(latency_us);
-        }
-        latency.settle();
-        assert_eq!((latency.values.len(), latency.values.count_at(5)), (6, 5));
     }
 }

@@ -1,7 +1,8 @@
 //! `fanfare bench echo`: each connection sends a message and waits until it comes back.
 
 use super::client::STAMP_BYTES;
-use super::crowd::{Pace, Shape};
+use super::crowd::Shape;
+use super::pace::Pace;
 use super::run::{Limits, Timing, at_least_one, execute};
 use super::target::Target;
 use crate::cli::output::note;

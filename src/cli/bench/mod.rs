@@ -12,6 +12,8 @@ mod echo;
 mod error;
 mod floor;
 mod idle;
+mod latency;
+mod pace;
 mod process;
 mod progress;
 mod report;

@@ -1,6 +1,7 @@
 //! What was measured, as text for people and JSON for programs.
 
-use super::crowd::{Crowd, Pace, Phase, Shape};
+use super::crowd::{Crowd, Phase, Shape};
+use super::pace::Pace;
 use super::process::CpuSpent;
 use hdrhistogram::Histogram;
 use serde::Serialize;

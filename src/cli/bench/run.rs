@@ -2,8 +2,9 @@
 
 use super::client::{STAMP_BYTES, parse_template};
 use super::clock::Clock;
-use super::crowd::{Crowd, Pace, Shape};
+use super::crowd::{Crowd, Shape};
 use super::error::BenchError;
+use super::pace::Pace;
 use super::process::Process;
 use super::progress::Progress;
 use super::report::{Report, Side};

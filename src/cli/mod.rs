@@ -5,6 +5,7 @@
 //! second SIGINT or SIGTERM. Data goes to stdout, everything else to stderr.
 
 mod banner;
+mod bench;
 mod check;
 mod client;
 mod logging;
@@ -42,6 +43,8 @@ enum Command {
     Sub(subscribe::Args),
     /// Send one message to a room
     Pub(publish::Args),
+    /// Make a load on a WebSocket server, and measure
+    Bench(Box<bench::Args>),
 }
 
 /// Runs what the process was called with.
@@ -53,6 +56,7 @@ pub fn run() -> ExitCode {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Sub(args)) => subscribe::run(&args),
         Some(Command::Pub(args)) => publish::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
     }
 }
 

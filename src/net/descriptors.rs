@@ -38,7 +38,7 @@ impl LimitsInForce {
 }
 
 /// Raises the soft limit to the hard one. Returns the limit in force.
-pub(super) fn raise() -> u64 {
+pub fn raise() -> u64 {
     let found = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: found.maximum, maximum: found.maximum };
     // None is infinity.

@@ -25,7 +25,7 @@ mod token;
 mod traffic;
 pub mod wake;
 
-pub use descriptors::LimitsInForce;
+pub use descriptors::{LimitsInForce, raise as raise_descriptor_limit};
 pub use server::{Drainer, Server};
 pub use settings::settings_from;
 pub use start_error::StartError;

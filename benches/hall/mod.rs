@@ -1,0 +1,82 @@
+//! A room in memory: one shard, its members, and a kernel that takes everything at once.
+//!
+//! What is measured here is all that the broker itself does for a delivery, without a system call.
+
+use fanfare::broker::{ConnKey, LoopId, Now};
+use fanfare::engine::{Admission, HashKey, Progress, Settings, Setup, Shard};
+use fanfare::ws::{self, Opcode};
+use std::hint::black_box;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// A shard with one room.
+pub(crate) struct Hall {
+    shard: Shard,
+    publisher: ConnKey,
+    frame: Vec<u8>,
+    /// A copy of the frame that the shard may unmask.
+    input: Vec<u8>,
+    now: Now,
+}
+
+impl Hall {
+    /// A room of so many members, the last of which publishes messages of so many bytes.
+    pub(crate) fn new(members: usize, payload_bytes: usize) -> Self {
+        let now = Now { mono_ms: 1_000, unix_ms: 1_000 };
+        let setup = Setup {
+            id: LoopId(0),
+            loops: 1,
+            room_key: HashKey([1, 2]),
+            epoch_key: HashKey([3, 4]),
+            settings: Arc::new(Settings::default()),
+        };
+        let mut shard = Shard::new(setup, now);
+        let mut publisher = None;
+        for _ in 0..members {
+            let key = shard.handle_open(Admission::Served, now);
+            let mut request = Vec::new();
+            ws::client_request(&mut request, "localhost", "/raw/hall", b"the sample nonce");
+            shard.handle_bytes(key, &mut request, now);
+            publisher = Some(key);
+        }
+        let mut frame = Vec::new();
+        let payload = vec![b'.'; payload_bytes];
+        ws::push_masked_frame(&mut frame, Opcode::Binary, &payload, [1, 2, 3, 4]);
+        let publisher = publisher.expect("at least one member");
+        let mut hall = Self { shard, publisher, frame, input: Vec::new(), now };
+        hall.deliver();
+        let bytes = hall.tick(1);
+        let frame_bytes = ws::frame_bytes(payload_bytes);
+        assert_eq!(bytes, members * frame_bytes, "everybody is in the room");
+        hall
+    }
+
+    /// One tick: so many messages come in at once, and go out to everybody. The bytes that went.
+    pub(crate) fn tick(&mut self, messages: usize) -> usize {
+        self.input.clear();
+        for _ in 0..messages {
+            self.input.extend_from_slice(&self.frame);
+        }
+        self.shard.handle_bytes(self.publisher, &mut self.input, self.now);
+        self.deliver()
+    }
+
+    fn deliver(&mut self) -> usize {
+        self.shard.end_tick(self.now);
+        while let Some((_, batch)) = self.shard.poll_batch() {
+            self.shard.handle_batch(batch, self.now);
+        }
+        let mut sent = 0;
+        while let Some(key) = self.shard.poll_dirty() {
+            let mut slices = [IoSlice::new(&[]); 64];
+            let count = self.shard.output(key, &mut slices);
+            let filled = slices.get(..count).unwrap_or_default();
+            let bytes = black_box(filled).iter().map(|slice| slice.len()).sum();
+            self.shard.handle_written(key, bytes, Progress::Ready, self.now);
+            sent += bytes;
+        }
+        while self.shard.poll_action().is_some() {}
+        while self.shard.poll_notice().is_some() {}
+        sent
+    }
+}

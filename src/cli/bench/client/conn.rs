@@ -1,0 +1,275 @@
+//! One connection of the load tester: connects, shakes hands, walks frames, writes what is queued.
+//!
+//! Invariants: after [`Ending`] nothing more is told; pings are answered here; what the kernel did
+//! not take is kept and goes first.
+
+use super::walk::{Seen, Walk};
+use crate::cli::bench::clock::Clock;
+use crate::ws::{self, ClientHandshakeError, Decoded, Opcode, ProtocolError, check_response};
+use mio::event::Event;
+use mio::net::TcpStream;
+use std::fmt;
+use std::io::{self, Read, Write};
+
+/// A connection, in whatever state it is.
+#[derive(Debug)]
+pub(super) struct Conn {
+    stream: TcpStream,
+    state: State,
+    walk: Walk,
+    /// Bytes to be written; those up to `written` are.
+    out: Vec<u8>,
+    written: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The request waits in `out`.
+    Connecting(Box<Handshake>),
+    Handshaking(Box<Handshake>),
+    Open,
+    Over,
+}
+
+#[derive(Debug)]
+struct Handshake {
+    key: [u8; 16],
+    answer: Vec<u8>,
+}
+
+/// What a connection tells.
+#[derive(Debug)]
+pub(crate) enum Happening<'a> {
+    /// The handshake is done.
+    Opened,
+    /// A message came; this is the front of its payload.
+    Message(&'a [u8]),
+    /// It is over.
+    Closed(Ending),
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// Nobody was reached, or the connection broke.
+    Io(io::Error),
+    /// The answer to the handshake opened no WebSocket.
+    Handshake(ClientHandshakeError),
+    /// The server broke RFC 6455.
+    Protocol(ProtocolError),
+    /// The server closed by a frame with this code.
+    Close(Option<u16>),
+    /// The server closed the connection without a frame.
+    Eof,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "{error}"),
+            Self::Handshake(error) => write!(f, "{error}"),
+            Self::Protocol(error) => write!(f, "the server broke the protocol: {error}"),
+            Self::Close(Some(code)) => write!(f, "the server closed with code {code}"),
+            Self::Close(None) => f.write_str("the server closed without a code"),
+            Self::Eof => f.write_str("the server hung up"),
+        }
+    }
+}
+
+impl From<io::Error> for Ending {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// What all connections share while they read.
+pub(super) struct Reading<'a> {
+    pub(super) input: &'a mut [u8],
+    pub(super) look: usize,
+    pub(super) clock: Clock,
+}
+
+impl Conn {
+    /// A connection under way; `request` is sent as soon as it stands.
+    pub(super) fn new(stream: TcpStream, key: [u8; 16], request: Vec<u8>) -> Self {
+        let handshake = Handshake { key, answer: Vec::new() };
+        Self {
+            stream,
+            state: State::Connecting(Box::new(handshake)),
+            walk: Walk::default(),
+            out: request,
+            written: 0,
+        }
+    }
+
+    /// The socket, to be registered.
+    pub(super) const fn stream_mut(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// Where to append what [`Self::flush`] shall write.
+    pub(super) const fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Whether it is past its handshake and not over.
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// Reacts to readiness; `tell` gets the time of the read with each happening.
+    pub(super) fn handle_event(
+        &mut self,
+        event: &Event,
+        reading: &mut Reading<'_>,
+        mut tell: impl FnMut(u64, Happening<'_>),
+    ) {
+        if let Err(ending) = self.react(event, reading, &mut tell) {
+            self.end();
+            tell(reading.clock.now_us(), Happening::Closed(ending));
+        }
+    }
+
+    /// Drops what is queued and tells the peer that no more will come.
+    pub(super) fn end(&mut self) {
+        self.state = State::Over;
+        self.out = Vec::new();
+        self.written = 0;
+    }
+
+    fn react(
+        &mut self,
+        event: &Event,
+        reading: &mut Reading<'_>,
+        tell: &mut impl FnMut(u64, Happening<'_>),
+    ) -> Result<(), Ending> {
+        if matches!(self.state, State::Over) {
+            return Ok(());
+        }
+        if event.is_error()
+            && let Some(error) = self.stream.take_error()?
+        {
+            return Err(error.into());
+        }
+        if event.is_writable() {
+            if matches!(self.state, State::Connecting(_)) {
+                self.connected()?;
+            }
+            self.flush()?;
+        }
+        if event.is_readable() || event.is_read_closed() {
+            self.read(event.is_read_closed(), reading, tell)?;
+        }
+        Ok(())
+    }
+
+    fn connected(&mut self) -> io::Result<()> {
+        if let Some(error) = self.stream.take_error()? {
+            return Err(error);
+        }
+        if let State::Connecting(handshake) = std::mem::replace(&mut self.state, State::Over) {
+            self.state = State::Handshaking(handshake);
+        }
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        closed: bool,
+        reading: &mut Reading<'_>,
+        tell: &mut impl FnMut(u64, Happening<'_>),
+    ) -> Result<(), Ending> {
+        loop {
+            let count = match self.stream.read(reading.input) {
+                Ok(0) => return Err(Ending::Eof),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let now_us = reading.clock.now_us();
+            let is_full = count == reading.input.len();
+            let input = reading.input.get(..count).unwrap_or_default();
+            self.handle_input(input, reading.look, &mut |happening| tell(now_us, happening))?;
+            // A short read emptied the queue. An end that came with the data makes no new edge.
+            if !is_full && !closed {
+                return Ok(());
+            }
+        }
+    }
+
+    fn handle_input(
+        &mut self,
+        input: &[u8],
+        look: usize,
+        tell: &mut impl FnMut(Happening<'_>),
+    ) -> Result<(), Ending> {
+        let frames = match &mut self.state {
+            State::Open => return self.walk(input, look, tell),
+            State::Connecting(_) | State::Over => return Ok(()),
+            State::Handshaking(handshake) => {
+                handshake.answer.extend_from_slice(input);
+                match check_response(&handshake.answer, &handshake.key)
+                    .map_err(Ending::Handshake)?
+                {
+                    Decoded::Complete(end) => handshake.answer.split_off(end),
+                    Decoded::Partial(_) => return Ok(()),
+                }
+            }
+        };
+        self.state = State::Open;
+        self.out = Vec::new(); // The request's bytes, of a connection that may never write again.
+        self.written = 0;
+        tell(Happening::Opened);
+        self.walk(&frames, look, tell)
+    }
+
+    fn walk(
+        &mut self,
+        input: &[u8],
+        look: usize,
+        tell: &mut impl FnMut(Happening<'_>),
+    ) -> Result<(), Ending> {
+        let Self { walk, out, .. } = self;
+        let queued = out.len();
+        let mut close = None;
+        walk.walk(input, look, |seen| match seen {
+            Seen::Message(payload) => tell(Happening::Message(payload)),
+            Seen::Ping(payload) => ws::push_masked_frame(out, Opcode::Pong, payload, mask()),
+            Seen::Close(payload) => {
+                close = Some(payload.first_chunk().copied().map(u16::from_be_bytes))
+            }
+        })
+        .map_err(Ending::Protocol)?;
+        if let Some(code) = close {
+            return Err(Ending::Close(code));
+        }
+        if self.out.len() > queued {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is queued, as far as the kernel takes it.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        if matches!(self.state, State::Connecting(_) | State::Over) {
+            return Ok(());
+        }
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.clear();
+        self.written = 0;
+        Ok(())
+    }
+}
+
+/// Masks keep proxies from being misled by chosen payloads; ours choose nothing.
+pub(crate) fn mask() -> [u8; 4] {
+    fastrand::u32(..).to_ne_bytes()
+}

@@ -1,0 +1,99 @@
+//! A message to be sent again and again, with a fresh stamp each time.
+
+use super::stamp::{Mark, STAMP_BYTES, Stamp};
+use crate::ws::{self, DataKind, Opcode};
+
+/// What stands for the payload in a message template.
+const PAYLOAD: &str = "{payload}";
+/// What stands for the room's name in a template.
+const ROOM: &str = "{room}";
+
+/// One room's message.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    opcode: Opcode,
+    payload: Vec<u8>,
+    stamp_at: usize,
+}
+
+impl Draft {
+    /// A message of exactly `bytes` bytes, at least [`STAMP_BYTES`].
+    pub(crate) fn plain(kind: DataKind, bytes: usize) -> Self {
+        let payload = vec![b'.'; bytes.max(STAMP_BYTES)];
+        Self { opcode: kind.opcode(), payload, stamp_at: 0 }
+    }
+
+    /// A text message: `template` with the room's name and `bytes` bytes filled in.
+    pub(crate) fn templated(template: &str, room: &str, bytes: usize) -> Self {
+        let text = fill(template, room);
+        let filler = ".".repeat(bytes.max(STAMP_BYTES));
+        let stamp_at = text.find(PAYLOAD).unwrap_or(0);
+        let payload = text.replacen(PAYLOAD, &filler, 1).into_bytes();
+        Self { opcode: Opcode::Text, payload, stamp_at }
+    }
+
+    /// Appends the message as a masked frame with that stamp.
+    pub(crate) fn push(&mut self, out: &mut Vec<u8>, mark: Mark, stamp: &Stamp, mask: [u8; 4]) {
+        let rest = self.payload.get_mut(self.stamp_at..).unwrap_or_default();
+        if let Some(place) = rest.first_chunk_mut() {
+            *place = mark.encode(stamp);
+        }
+        ws::push_masked_frame(out, self.opcode, &self.payload, mask);
+    }
+}
+
+/// `template` with the room's name filled in.
+pub(crate) fn fill(template: &str, room: &str) -> String {
+    template.replace(ROOM, room)
+}
+
+/// Takes `raw` as a message template, or says what would be one.
+pub(crate) fn parse_template(raw: &str) -> Result<String, String> {
+    match raw.matches(PAYLOAD).count() {
+        1 => Ok(raw.to_owned()),
+        found => Err(format!("a message template has {PAYLOAD} once, this one {found} times")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::{Message, Reader, Role, Rules};
+
+    const STAMP: Stamp = Stamp { room: 1, publisher: 2, sequence: 3, due_us: 4 };
+
+    /// What a server reads.
+    fn sent(draft: &mut Draft, mark: Mark) -> (DataKind, Vec<u8>) {
+        let mut wire = Vec::new();
+        draft.push(&mut wire, mark, &STAMP, [1, 2, 3, 4]);
+        let rules = Rules { role: Role::Server, message_bytes_max: 1 << 20 };
+        match Reader::default().read(&mut wire, &rules).expect("a frame").message {
+            Some(Message::Data { kind, payload }) => (kind, payload.to_vec()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_plain_message_has_its_size_and_its_stamp_in_front() {
+        let mark = Mark::new(&mut fastrand::Rng::with_seed(1));
+        for bytes in [STAMP_BYTES, 128, 70_000] {
+            let (kind, payload) = sent(&mut Draft::plain(DataKind::Binary, bytes), mark);
+            assert_eq!((kind, payload.len()), (DataKind::Binary, bytes));
+            let mut at = 0;
+            assert_eq!((mark.find(&payload, &mut at), at), (Some(STAMP), 0));
+        }
+    }
+
+    #[test]
+    fn a_template_is_filled_and_its_stamp_is_found_within() {
+        let template =
+            parse_template(r#"{"room":"{room}","text":"{payload}"}"#).expect("a payload");
+        let mark = Mark::new(&mut fastrand::Rng::with_seed(1));
+        let (kind, payload) = sent(&mut Draft::templated(&template, "lobby", 100), mark);
+        let text = String::from_utf8(payload).expect("text");
+        assert_eq!(kind, DataKind::Text);
+        assert!(text.starts_with(r#"{"room":"lobby","text":"FAN"#) && text.ends_with("...\"}"));
+        assert_eq!(mark.find(text.as_bytes(), &mut 0), Some(STAMP));
+        assert!(parse_template("{}").is_err() && parse_template("{payload}{payload}").is_err());
+    }
+}

@@ -1,0 +1,196 @@
+//! All connections of the load tester on one poll, with one receive buffer.
+//!
+//! Not here: what is sent and what is made of what comes. Connections are named by their place, in
+//! the order in which they were opened.
+
+use super::alarm::Alarm;
+use super::conn::{Conn, Ending, Happening, Reading, mask};
+use super::dial::dial;
+use crate::cli::bench::clock::Clock;
+use crate::cli::bench::error::BenchError;
+use crate::ws::{self, Opcode};
+use mio::{Events, Interest, Poll, Token};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Read at once: as much as a burst of thousands of messages.
+const INPUT_BYTES: usize = 256 * 1024;
+const EVENTS_MAX: usize = 1_024;
+/// Handshakes under way at once while connections are opened.
+const OPENING_MAX: usize = 64;
+/// Time in which some handshake must get on.
+const PATIENCE: Duration = Duration::from_secs(10);
+const ALARM: Token = Token(usize::MAX);
+
+/// The connections.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    poll: Poll,
+    events: Events,
+    conns: Vec<Conn>,
+    input: Box<[u8]>,
+    alarm: Alarm,
+    clock: Clock,
+    address: SocketAddr,
+    /// Bytes of each payload that are looked at.
+    look: usize,
+    dialled: usize,
+}
+
+impl Fleet {
+    /// No connections yet.
+    pub(crate) fn new(address: SocketAddr, look: usize, clock: Clock) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            conns: Vec::new(),
+            input: vec![0; INPUT_BYTES].into(),
+            alarm,
+            clock,
+            address,
+            look,
+            dialled: 0,
+        })
+    }
+
+    /// How many there are, in whatever state.
+    pub(crate) const fn len(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// Begins one more connection, to the request target `target`.
+    pub(crate) fn open(&mut self, target: &str) -> io::Result<()> {
+        let conn = self.dial(target, self.conns.len())?;
+        self.conns.push(conn);
+        Ok(())
+    }
+
+    /// Puts a new connection in the place of one that is over.
+    pub(crate) fn reopen(&mut self, index: usize, target: &str) -> io::Result<()> {
+        let conn = self.dial(target, index)?;
+        if let Some(place) = self.conns.get_mut(index) {
+            *place = conn; // Dropping the old one closes it.
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self, target: &str, index: usize) -> io::Result<Conn> {
+        let mut key = [0; 16];
+        fastrand::fill(&mut key);
+        let mut request = Vec::new();
+        ws::client_request(&mut request, &self.address.to_string(), target, &key);
+        let stream = dial(self.address, self.dialled)?;
+        self.dialled += 1;
+        let mut conn = Conn::new(stream, key, request);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(conn.stream_mut(), Token(index), both)?;
+        Ok(conn)
+    }
+
+    /// Opens a connection to each of `targets` and waits until all handshakes are done.
+    pub(crate) fn open_all(
+        &mut self,
+        targets: impl ExactSizeIterator<Item = String>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<(), BenchError> {
+        let all = self.conns.len() + targets.len();
+        let mut targets = targets;
+        let (mut under_way, mut ended) = (0, None);
+        let mut deadline_us = self.clock.now_us() + micros(PATIENCE);
+        loop {
+            while under_way < OPENING_MAX
+                && let Some(target) = targets.next()
+            {
+                self.open(&target).map_err(|error| BenchError::Dial(self.address, error))?;
+                under_way += 1;
+            }
+            if under_way == 0 {
+                return Ok(());
+            }
+            let before = under_way;
+            self.turn(Some(PATIENCE), |_, _, happening| match happening {
+                Happening::Opened => under_way -= 1,
+                Happening::Closed(ending) => ended = Some(ending),
+                Happening::Message(_) => {}
+            })?;
+            if let Some(ending) = ended {
+                return Err(BenchError::Opening { opened: self.opened(), wanted: all, ending });
+            }
+            if under_way < before {
+                deadline_us = self.clock.now_us() + micros(PATIENCE);
+                progress(self.conns.len() - under_way);
+            } else if self.clock.now_us() > deadline_us {
+                let ending = Ending::Io(io::ErrorKind::TimedOut.into());
+                return Err(BenchError::Opening { opened: self.opened(), wanted: all, ending });
+            }
+        }
+    }
+
+    fn opened(&self) -> usize {
+        self.conns.iter().filter(|conn| conn.is_open()).count()
+    }
+
+    /// Appends to what the connection is to be sent by the next [`Self::flush`].
+    pub(crate) fn queue(&mut self, index: usize, push: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(conn) = self.conns.get_mut(index).filter(|conn| conn.is_open()) {
+            push(conn.out());
+        }
+    }
+
+    /// Sends what was queued for the connection; how it ended where that fails.
+    pub(crate) fn flush(&mut self, index: usize) -> Result<(), Ending> {
+        let Some(conn) = self.conns.get_mut(index) else { return Ok(()) };
+        conn.flush().map_err(|error| {
+            conn.end();
+            Ending::Io(error)
+        })
+    }
+
+    /// Sends a close frame.
+    pub(crate) fn close(&mut self, index: usize, code: u16) -> Result<(), Ending> {
+        self.queue(index, |out| {
+            ws::push_masked_frame(out, Opcode::Close, &code.to_be_bytes(), mask());
+        });
+        self.flush(index)
+    }
+
+    /// Lets all connections go without a word.
+    pub(crate) fn drop_all(&mut self) {
+        self.conns.clear();
+    }
+
+    /// Wakes the next [`Self::turn`] so many microseconds from now.
+    pub(crate) fn wake_in(&self, in_us: u64) -> io::Result<()> {
+        self.alarm.set(in_us)
+    }
+
+    /// Waits for readiness once and tells what came: which connection, when, what.
+    pub(crate) fn turn(
+        &mut self,
+        timeout: Option<Duration>,
+        mut tell: impl FnMut(usize, u64, Happening<'_>),
+    ) -> io::Result<()> {
+        let Self { poll, events, conns, input, clock, look, .. } = self;
+        match poll.poll(events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        }
+        let mut reading = Reading { input, look: *look, clock: *clock };
+        for event in &*events {
+            let Token(index) = event.token();
+            if let Some(conn) = conns.get_mut(index) {
+                conn.handle_event(event, &mut reading, |now_us, happening| {
+                    tell(index, now_us, happening);
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,55 @@
+//! `fanfare bench echo`: each connection sends a message and waits until it comes back.
+
+use super::client::STAMP_BYTES;
+use super::crowd::Shape;
+use super::pace::Pace;
+use super::run::{Limits, Timing, at_least_one, execute};
+use super::target::Target;
+use crate::cli::output::note;
+use crate::ws::DataKind;
+use std::num::NonZeroU32;
+use std::process::ExitCode;
+
+/// How many, and how much.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Args {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    timing: Timing,
+    /// Connections
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = at_least_one)]
+    conns: usize,
+    /// Payload bytes of each message, at least 40
+    #[arg(long, value_name = "B", default_value_t = 512)]
+    size: usize,
+    /// Messages each connection has under way
+    #[arg(long, value_name = "N", default_value = "1")]
+    window: NonZeroU32,
+    /// The path of the echo; on this broker it needs --echo-route
+    #[arg(long, value_name = "PATH", default_value = "/echo")]
+    path: String,
+}
+
+/// Measures and reports: a connection is a room of its own.
+pub(super) fn run(args: &Args) -> ExitCode {
+    if args.size < STAMP_BYTES {
+        note(format_args!("fanfare: --size is at least {STAMP_BYTES}"));
+        return ExitCode::from(2);
+    }
+    let shape = Shape {
+        room: String::new(),
+        rooms: args.conns,
+        members: 1,
+        publishers: 1,
+        size: args.size,
+        kind: DataKind::Binary,
+        pace: Pace::Window(args.window.get()),
+        path: args.path.clone(),
+        message: None,
+        join: None,
+    };
+    execute(&args.target, shape, args.timing, args.limits)
+}

@@ -1,0 +1,59 @@
+//! Why a measurement could not be made.
+
+use super::client::Ending;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What went wrong, in words for the person at the terminal.
+#[derive(Debug)]
+pub(super) enum BenchError {
+    /// A socket could not be made; often there are no descriptors or ports left.
+    Dial(SocketAddr, io::Error),
+    /// A connection failed before all stood.
+    Opening {
+        /// Connections that stand.
+        opened: usize,
+        /// Connections that were wanted.
+        wanted: usize,
+        /// What became of the one that failed.
+        ending: Ending,
+    },
+    /// The address of the floor can't be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The server's process can't be found or read.
+    Process(PathBuf, io::Error),
+    /// No process of ours listens there.
+    NoProcess(SocketAddr),
+    /// The thread can't be bound to that core.
+    Core(usize),
+    /// The poll or a timer failed.
+    Io(io::Error),
+}
+
+impl fmt::Display for BenchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dial(address, error) => write!(f, "cannot connect to {address}: {error}"),
+            Self::Opening { opened, wanted, ending } => write!(
+                f,
+                "only {opened} of {wanted} connections could be opened: {ending}; is the server \
+                 running, and may it have so many (--connections-max, descriptors)?"
+            ),
+            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Process(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::NoProcess(address) => {
+                write!(f, "no process that we may look at listens on {address}: name it (--pid)")
+            }
+            Self::Core(core) => write!(f, "cannot bind to core {core}"),
+            Self::Io(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<io::Error> for BenchError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}

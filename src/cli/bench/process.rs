@@ -1,0 +1,210 @@
+//! What the kernel says about a process: its CPU time and its resident memory, from `/proc`.
+//!
+//! Not here: what is made of the numbers. CPU time in all is exact to the last switch between
+//! tasks; how it divides into user and system is sampled by the kernel's tick.
+
+use super::error::BenchError;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// A process that can be looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Process {
+    pid: u32,
+    folder: PathBuf,
+}
+
+/// CPU time since a process began.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct CpuTime {
+    user_ticks: u64,
+    system_ticks: u64,
+    /// Time on a core, by the scheduler's account; where that is missing, the ticks have to do.
+    run_ns: Option<u64>,
+}
+
+/// CPU time between two moments.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(super) struct CpuSpent {
+    /// In our code, in µs.
+    pub(super) user_us: f64,
+    /// In the kernel, in µs.
+    pub(super) system_us: f64,
+}
+
+impl CpuSpent {
+    /// Both together.
+    pub(super) fn total_us(self) -> f64 {
+        self.user_us + self.system_us
+    }
+}
+
+impl Process {
+    /// The process of that id.
+    pub(super) fn of(pid: u32) -> Self {
+        Self { pid, folder: Path::new("/proc").join(pid.to_string()) }
+    }
+
+    /// This process.
+    pub(super) fn own() -> Self {
+        Self::of(std::process::id())
+    }
+
+    /// The process that listens on `address`, where it is on this machine and may be looked at.
+    pub(super) fn listening_on(address: SocketAddr) -> Option<Self> {
+        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+        let inodes: Vec<String> = tables
+            .iter()
+            .flatten()
+            .flat_map(|table| listeners(table, address.port()))
+            .map(|inode| format!("socket:[{inode}]"))
+            .collect();
+        let pids = fs::read_dir("/proc").ok()?.flatten();
+        pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Self::of).find(
+            |process| {
+                let files = fs::read_dir(process.folder.join("fd"));
+                files.into_iter().flatten().flatten().any(|file| {
+                    fs::read_link(file.path())
+                        .is_ok_and(|to| inodes.iter().any(|inode| to == Path::new(inode)))
+                })
+            },
+        )
+    }
+
+    /// Its id.
+    pub(super) const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The CPU time of all its threads.
+    pub(super) fn cpu_time(&self) -> Result<CpuTime, BenchError> {
+        let stat = self.read("stat")?;
+        let (user_ticks, system_ticks) = ticks(&stat).ok_or_else(|| self.odd("stat"))?;
+        Ok(CpuTime { user_ticks, system_ticks, run_ns: self.run_ns() })
+    }
+
+    fn run_ns(&self) -> Option<u64> {
+        let threads = fs::read_dir(self.folder.join("task")).ok()?.flatten();
+        let run_ns = |path: PathBuf| -> Option<u64> {
+            let text = fs::read_to_string(path.join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse().ok()
+        };
+        threads.map(|thread| run_ns(thread.path())).sum()
+    }
+
+    /// The bytes of memory that are resident.
+    pub(super) fn resident_bytes(&self) -> Result<u64, BenchError> {
+        // The roll-up is exact; the status may lag behind by some pages per thread.
+        let text = self.read("smaps_rollup").or_else(|_| self.read("status"))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Rss:").or_else(|| line.strip_prefix("VmRSS:")));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kib.map(|kib| kib * 1024).ok_or_else(|| self.odd("status"))
+    }
+
+    fn read(&self, file: &str) -> Result<String, BenchError> {
+        let path = self.folder.join(file);
+        fs::read_to_string(&path).map_err(|error| BenchError::Process(path, error))
+    }
+
+    fn odd(&self, file: &str) -> BenchError {
+        BenchError::Process(self.folder.join(file), io::ErrorKind::InvalidData.into())
+    }
+}
+
+impl CpuTime {
+    /// What was spent since `before`.
+    #[expect(clippy::cast_precision_loss, reason = "years of µs before a digit is lost")]
+    pub(super) fn since(self, before: Self) -> CpuSpent {
+        let tick_us = 1e6 / rustix::param::clock_ticks_per_second() as f64;
+        let user_us = self.user_ticks.saturating_sub(before.user_ticks) as f64 * tick_us;
+        let system_us = self.system_ticks.saturating_sub(before.system_ticks) as f64 * tick_us;
+        let exact = self.run_ns.zip(before.run_ns);
+        let exact_us = exact.map(|(now, before)| now.saturating_sub(before) as f64 / 1e3);
+        match exact_us {
+            Some(total_us) if user_us + system_us > 0.0 => {
+                let scale = total_us / (user_us + system_us);
+                CpuSpent { user_us: user_us * scale, system_us: system_us * scale }
+            }
+            Some(total_us) => CpuSpent { user_us: 0.0, system_us: total_us },
+            None => CpuSpent { user_us, system_us },
+        }
+    }
+}
+
+/// `utime` and `stime` of a `/proc/PID/stat`: the 14th and 15th field, the second in parentheses.
+fn ticks(stat: &str) -> Option<(u64, u64)> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace().skip(11);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+/// The inodes of the sockets that listen on `port`, in the kernel's table of TCP sockets.
+fn listeners(table: &str, port: u16) -> Vec<&str> {
+    const LISTEN: &str = "0A";
+    let port = format!(":{port:04X}");
+    table
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            let local = fields.nth(1)?;
+            let state = fields.nth(1)?;
+            let inode = fields.nth(5)?;
+            (local.ends_with(&port) && state == LISTEN).then_some(inode)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn ticks_are_read_past_any_name() {
+        let stat = "12 (a) (b) c) R 1 2 3 4 5 6 7 8 9 10 111 222 0 0";
+        assert_eq!(ticks(stat), Some((111, 222)));
+        assert_eq!(ticks("12 (short) R 1"), None);
+    }
+
+    #[test]
+    fn we_are_found_by_what_we_listen_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let found = Process::listening_on(address).map(|process| process.pid());
+        assert_eq!(found, Some(std::process::id()));
+        drop(listener);
+        assert_eq!(Process::listening_on(address).map(|process| process.pid()), None);
+    }
+
+    #[test]
+    fn working_costs_time_and_memory_is_resident() {
+        let own = Process::own();
+        let before = own.cpu_time().expect("our own");
+        let mut spent = CpuSpent::default();
+        for round in 0..100_000_u64 {
+            std::hint::black_box((0..10_000_u64).fold(round, |sum, n| sum ^ n.wrapping_mul(sum)));
+            spent = own.cpu_time().expect("our own").since(before);
+            if spent.total_us() > 0.0 {
+                break;
+            }
+        }
+        assert!(spent.total_us() > 0.0);
+        assert!(own.resident_bytes().expect("our own") > 100_000);
+    }
+
+    #[test]
+    fn the_schedulers_account_is_divided_as_the_ticks_are() {
+        let before = CpuTime { user_ticks: 10, system_ticks: 10, run_ns: Some(5_000_000) };
+        let after = CpuTime { user_ticks: 11, system_ticks: 13, run_ns: Some(13_000_000) };
+        let expected = CpuSpent { user_us: 2_000.0, system_us: 6_000.0 };
+        assert_eq!(after.since(before), expected);
+        let untold = CpuTime { run_ns: None, ..after };
+        let tick_us = 1e6 / 100.0;
+        let expected = CpuSpent { user_us: tick_us, system_us: 3.0 * tick_us };
+        assert_eq!(untold.since(before), expected);
+    }
+}

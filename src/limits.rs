@@ -62,7 +62,7 @@ pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 /// high: one message fills every outbox.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Highest message bound a config may ask for: lengths in an outbox are 32-bit.
-pub const MESSAGE_BYTES_CEILING: usize = 256 * 1024 * 1024;
+pub const MESSAGE_BYTES_CEILING: usize = 64 * 1024 * 1024;
 /// Empty fragments of one message in a row; beyond it 1008. Too low: odd but honest clients are
 /// cut. Too high: CPU for bytes that carry nothing.
 pub const EMPTY_FRAGMENTS_MAX: u16 = 1024;
@@ -176,9 +176,6 @@ pub const NOTICES_MAX: usize = 1_024;
 /// Log lines of one kind in one second; more are counted and summed up. Too low: causes are
 /// missing. Too high: a storm of errors is a storm of lines.
 pub const LOG_LINES_PER_SECOND_MAX: u32 = 10;
-/// Bytes of one log field whose text a client chose, once escaped; the rest is cut. Too low: names
-/// can't be told apart. Too high: a client writes the log.
-pub const LOG_FIELD_BYTES_MAX: usize = 512;
 /// Seconds after which a client refused for want of room may try again. Too low: refusals are
 /// most of the load. Too high: room that is free again stays empty.
 pub const RETRY_AFTER_S: u32 = 5;

@@ -5,7 +5,7 @@ use super::output::{fail, note};
 use super::url::{URL_DEFAULT, Url, parse_room};
 use crate::broker::RoomName;
 use crate::ws::DataKind;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 /// Which room, where, and how to print.
@@ -23,6 +23,17 @@ pub(super) struct Args {
     /// Print binary messages as they are, with nothing added, instead of a line of hex
     #[arg(long)]
     raw: bool,
+}
+
+/// How messages are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// Text as a line, binary as a line of hex.
+    Lines,
+    /// As lines, with escapes for what would command a terminal: publishers are not the user.
+    Screen,
+    /// Text as a line, binary with nothing added.
+    Raw,
 }
 
 /// Why it ended.
@@ -44,11 +55,16 @@ pub(super) fn run(args: &Args) -> ExitCode {
 fn subscribe(args: &Args) -> Result<End, ClientError> {
     let mut client = Client::connect(&args.url, &args.url.raw_room(&args.room, ""))?;
     note(format_args!("joined {} at {}", args.room, args.url));
+    let form = match (args.raw, io::stdout().is_terminal()) {
+        (true, _) => Form::Raw,
+        (false, true) => Form::Screen,
+        (false, false) => Form::Lines,
+    };
     let mut left = args.count;
     loop {
         match client.receive()? {
             Received::Message(kind, payload) => {
-                match print(&mut io::stdout().lock(), kind, &payload, args.raw) {
+                match print(&mut io::stdout().lock(), kind, &payload, form) {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                         return Ok(End::Unread);
                     }
@@ -66,14 +82,23 @@ fn subscribe(args: &Args) -> Result<End, ClientError> {
     }
 }
 
-/// Text and hex are a line each; raw binary has nothing added.
-fn print(out: &mut impl Write, kind: DataKind, payload: &[u8], raw: bool) -> io::Result<()> {
+fn print(out: &mut impl Write, kind: DataKind, payload: &[u8], form: Form) -> io::Result<()> {
     match kind {
+        DataKind::Text if form == Form::Screen => {
+            for char in String::from_utf8_lossy(payload).chars() {
+                match char {
+                    '\n' | '\t' => write!(out, "{char}")?,
+                    control if control.is_control() => write!(out, "{}", control.escape_default())?,
+                    printable => write!(out, "{printable}")?,
+                }
+            }
+            out.write_all(b"\n")?;
+        }
         DataKind::Text => {
             out.write_all(payload)?;
             out.write_all(b"\n")?;
         }
-        DataKind::Binary if raw => out.write_all(payload)?,
+        DataKind::Binary if form == Form::Raw => out.write_all(payload)?,
         DataKind::Binary => {
             let hex: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
             writeln!(out, "{hex}")?;
@@ -88,15 +113,17 @@ mod tests {
 
     #[test]
     fn text_is_a_line_and_binary_is_hex_or_itself() {
-        for (kind, raw, printed) in [
-            (DataKind::Text, false, &b"\x01ab\n"[..]),
-            (DataKind::Text, true, b"\x01ab\n"),
-            (DataKind::Binary, false, b"016162\n"),
-            (DataKind::Binary, true, b"\x01ab"),
+        for (kind, form, printed) in [
+            (DataKind::Text, Form::Lines, &b"\x01ab\n"[..]),
+            (DataKind::Text, Form::Screen, b"\\u{1}ab\n"),
+            (DataKind::Text, Form::Raw, b"\x01ab\n"),
+            (DataKind::Binary, Form::Lines, b"016162\n"),
+            (DataKind::Binary, Form::Screen, b"016162\n"),
+            (DataKind::Binary, Form::Raw, b"\x01ab"),
         ] {
             let mut out = Vec::new();
-            print(&mut out, kind, b"\x01ab", raw).expect("a vector takes all");
-            assert_eq!(out, printed, "{kind:?} {raw}");
+            print(&mut out, kind, b"\x01ab", form).expect("a vector takes all");
+            assert_eq!(out, printed, "{kind:?} {form:?}");
         }
     }
 }

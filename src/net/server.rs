@@ -203,15 +203,16 @@ fn random_key() -> io::Result<HashKey> {
     Ok(HashKey([number()?, number()?]))
 }
 
-/// A core for each loop; none at all where there are not enough, since two loops on one core while
-/// another idles is worse than what the scheduler does.
+/// A core for each loop; none at all where there are more loops than usable cores, since two loops
+/// on one core while another idles is worse than what the scheduler does, nor where there are
+/// fewer: a second process would choose the same ones.
 fn cores_for(loops: usize) -> Vec<CoreId> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    if cores.len() < loops {
-        tracing::warn!(loops, cores = cores.len(), "loops are not pinned: more loops than cores");
-        return Vec::new();
+    if cores.len() == loops {
+        return cores;
     }
-    cores
+    tracing::info!(loops, cores = cores.len(), "loops are not pinned: not one for each core");
+    Vec::new()
 }
 
 fn spawn(parts: Parts, core: Option<CoreId>) -> io::Result<JoinHandle<()>> {
@@ -295,10 +296,10 @@ mod tests {
     }
 
     #[test]
-    fn loops_are_pinned_where_they_are_asked_to_be_and_there_are_cores() {
+    fn loops_are_pinned_where_they_are_asked_to_be_and_each_core_has_one() {
         let cores = core_affinity::get_core_ids().map_or(0, |cores| cores.len());
         for (pin, loops, pinned) in
-            [(true, 1, cores >= 1), (true, cores + 1, false), (false, 1, false)]
+            [(true, cores, true), (true, cores + 1, false), (false, cores, false)]
         {
             let mut config = config(loops, Accept::ReusePort);
             config.pin = pin;

@@ -6,11 +6,9 @@
 
 mod catalogue;
 mod counters;
-mod escape;
 mod metrics;
 mod rate_limit;
 
 pub use counters::{Counters, SizeHistogram};
-pub use escape::{Escaped, escape};
 pub use metrics::{ProcessFacts, render};
 pub use rate_limit::{Admitted, LineLimiter};

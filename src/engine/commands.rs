@@ -327,3 +327,64 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::SentRoom;
+    use super::super::hash::{HashKey, home_of};
+    use super::super::settings::Settings;
+    use super::super::shard::Setup;
+    use super::*;
+    use crate::limits::{CREDIT_COMMANDS, HELD_BATCH_RETRY_MS};
+    use std::sync::Arc;
+
+    const HERE: LoopId = LoopId(0);
+    const THERE: LoopId = LoopId(1);
+    const ROOM_KEY: HashKey = HashKey([1, 2]);
+
+    /// A name whose room is at home here, and its hash.
+    fn name_at_home(prefix: &str) -> (String, u64) {
+        let names = (0..).map(|nth| format!("{prefix}-{nth}"));
+        let mut hashed = names.map(|name| (ROOM_KEY.name(&name), name));
+        let (hash, name) = hashed.find(|(hash, _)| home_of(*hash, 2) == HERE).expect("one in two");
+        (name, hash)
+    }
+
+    #[test]
+    fn credit_owed_behind_a_batch_that_was_held_asks_for_a_tick() {
+        let now = Now::default();
+        let settings = Arc::<Settings>::default();
+        let (room_key, epoch_key) = (ROOM_KEY, HashKey([3, 4]));
+        let mut home = Shard::new(Setup { id: HERE, loops: 2, room_key, epoch_key, settings }, now);
+
+        let (name, hash) = name_at_home("joined");
+        let mut join = Batch::new(THERE);
+        let key = ConnKey { index: 0, generation: 0 };
+        let name = join.push_payload(name.as_bytes());
+        join.commands.push(HomeCommand::Join { key, name, hash, encoding: Encoding::Raw });
+        home.handle_batch(join, now);
+        home.end_tick(now);
+        let (to, reply) = home.poll_batch().expect("a reply");
+        home.handle_refused_batch(to, reply);
+
+        let (name, hash) = name_at_home("empty");
+        let mut publishes = Batch::new(THERE);
+        let name = publishes.push_payload(name.as_bytes());
+        let publish = HomeCommand::Publish {
+            room: SentRoom::Name { name, hash },
+            kind: PayloadKind::Text,
+            payload: name,
+            sender: Sender::Member,
+        };
+        publishes.commands = vec![publish; CREDIT_COMMANDS as usize];
+        home.handle_batch(publishes, now);
+        home.end_tick(now);
+        let (_, held) = home.poll_batch().expect("the reply once more");
+        assert_eq!((held.credit.commands, home.poll_batch().is_none()), (0, true));
+
+        assert_eq!(home.poll_timeout(now), Some(HELD_BATCH_RETRY_MS));
+        home.end_tick(now);
+        let (_, batch) = home.poll_batch().expect("the credit");
+        assert_eq!(batch.credit.commands, CREDIT_COMMANDS);
+    }
+}

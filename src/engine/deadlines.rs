@@ -3,6 +3,7 @@
 //! Activity never touches the wheel: it notes a time on the session, and a deadline that fires too
 //! early is set again. Invariant: every connection has exactly one deadline until it is closed.
 
+use super::credit::is_worth_a_batch;
 use super::outbox::Content;
 use super::session::{Pause, Phase, Session};
 use super::shard::Shard;
@@ -46,12 +47,14 @@ impl Shard {
         if !self.resumed.is_empty() || !self.actions.is_empty() || self.has_dirty() {
             return Some(0);
         }
-        // What a write left behind (a leave), what stands behind a batch that was taken at last,
-        // and who waits for this loop's own backlog: all need a tick, and nothing else asks.
+        // What a write left behind (a leave), what stands behind a batch that was taken at last
+        // (credit may be all there is), and who waits for this loop's own backlog: all need a tick,
+        // and nothing else asks.
         let held = !self.parked.is_empty()
             || self.credits.waiting(self.id) > 0
             || self.refused.iter().any(Option::is_some)
-            || self.outgoing.iter().any(|batch| !batch.is_empty());
+            || self.outgoing.iter().any(|batch| !batch.is_empty())
+            || self.owed.iter().any(|owed| is_worth_a_batch(*owed));
         let timer = self.timers.next_due().map(|tick| {
             let ahead = tick.saturating_sub(tick_of(now.mono_ms));
             u64::from(ahead) * TICK_MS + TICK_MS - now.mono_ms % TICK_MS

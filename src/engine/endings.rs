@@ -7,6 +7,7 @@ use super::deadlines::DRAIN_SPREAD_PER_CONN_MS;
 use super::session::{Membership, Phase};
 use super::shard::{Action, Notice, Shard};
 use super::timers::tick_of;
+use crate::api;
 use crate::broker::{ConnKey, Disconnect, Now};
 use crate::limits::LINGER_BYTES_MAX;
 use crate::protocol::{self, raw};
@@ -26,8 +27,13 @@ impl Shard {
             let key = ConnKey { index, generation };
             let Some(session) = self.session(key) else { continue };
             match &session.phase {
-                Phase::Head(reader) if reader.is_idle() => {
+                Phase::Head(reader) if reader.is_idle() && session.served => {
                     self.finish(key, Disconnect::Draining, now);
+                }
+                // Just off the accept queue: what it asks for may be on its way.
+                Phase::Head(reader) if reader.is_idle() => {
+                    self.counters.connections_refused += 1;
+                    self.refuse(key, &api::draining(), now);
                 }
                 Phase::Raw(_) | Phase::Echo(_) => {
                     let due = now.mono_ms + window * nth / count;
@@ -213,5 +219,22 @@ impl Shard {
             other.position = place.position;
         }
         self.tell_leave(room, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::Rig;
+    use crate::broker::RoomOptions;
+
+    #[test]
+    fn who_has_not_asked_yet_when_a_drain_begins_is_told() {
+        let mut rig = Rig::new(RoomOptions::default());
+        let key = rig.open();
+        rig.shard.handle_drain(rig.now);
+        assert!(rig.read_all(key).starts_with(b"HTTP/1.1 503 "));
+        rig.shard.handle_eof(key, rig.now);
+        while rig.shard.poll_action().is_some() {}
+        assert!(rig.shard.is_drained());
     }
 }

@@ -9,6 +9,7 @@ use super::batch::{Batch, Frame, Reply, Run};
 use super::buffers::BufferId;
 use super::members::{LocalRoom, Place};
 use super::outbox::{Chunk, Content, frames_between};
+use super::overflow::copy_small;
 use super::session::{Dirty, Membership, Phase, Session};
 use super::shard::{Shard, is_small};
 use super::table::Table;
@@ -125,10 +126,30 @@ impl Shard {
         self.buffers.hold(buffer, given);
         self.counters.messages_out += u64::from(given) * u64::from(messages);
         self.counters.outbox_bytes += u64::from(given) * u64::from(whole.len());
-        for (index, start) in std::mem::take(&mut self.special) {
-            self.hand_pieces(index, Chunk { start, ..whole }, &options, now);
-        }
+        self.hand_special(whole, &options, now);
         mark(&mut self.sessions, &left_out, false);
+    }
+
+    /// Gives a run to those who don't get all of it as it is. A blocked one may keep it for long,
+    /// so that a small run of a large buffer is copied out first, once for all of them.
+    fn hand_special(&mut self, whole: Chunk, options: &RoomOptions, now: Now) {
+        let mut special = std::mem::take(&mut self.special);
+        let is_blocked =
+            |(index, _): &(u32, u32)| self.sessions.at(*index).is_some_and(|s| s.blocked);
+        let own = if special.iter().any(is_blocked) {
+            copy_small(&mut self.buffers, &whole)
+        } else {
+            None
+        };
+        let given = own.unwrap_or(whole);
+        for (index, start) in special.drain(..) {
+            let start = start - whole.start + given.start;
+            self.hand_pieces(index, Chunk { start, ..given }, options, now);
+        }
+        if let Some(own) = own {
+            self.buffers.release(own.buffer);
+        }
+        self.special = special; // Keeps what it allocated.
     }
 
     /// Gives one member what it is to get of a run: all of `chunk` but its own messages if it is
@@ -148,8 +169,9 @@ impl Shard {
                 }
             };
             let mut before = chunk.start;
-            for frame in frames.iter().filter(|frame| frame.end > chunk.start) {
-                if left_out && frame.left_out == Some(key) {
+            let around = if left_out { frames } else { &[] };
+            for frame in around.iter().filter(|frame| frame.end > chunk.start) {
+                if frame.left_out == Some(key) {
                     piece(start, before);
                     start = frame.end;
                 }

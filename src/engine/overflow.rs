@@ -5,7 +5,7 @@
 //! begun is never dropped; every dropped message is counted and stands in a gap.
 
 use super::batch::{Frame, Run};
-use super::buffers::{BufferId, offset};
+use super::buffers::{BufferId, Buffers, offset};
 use super::outbox::{Chunk, Content, frame_end, frames_between};
 use super::session::{Membership, Phase};
 use super::shard::{Notice, Shard};
@@ -186,8 +186,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
         let mut place = session.outbox.first();
         while let Some((chunk, next)) = session.outbox.at(&self.nodes, place) {
-            if (chunk.len() as usize) < self.buffers.capacity(chunk.buffer) / 4 {
-                let moved = copy(&mut self.buffers, &chunk);
+            if let Some(moved) = copy_small(&mut self.buffers, &chunk) {
                 session.outbox.replace(&mut self.nodes, &mut self.buffers, place, moved);
             }
             place = next;
@@ -224,8 +223,14 @@ fn cut(chunk: &Chunk, frames: &[Frame], bytes_over: usize, messages_over: u32) -
     (start, count)
 }
 
+/// A copy of the chunk, held once, if the chunk covers less than a quarter of its buffer.
+pub(super) fn copy_small(buffers: &mut Buffers, chunk: &Chunk) -> Option<Chunk> {
+    let is_small = (chunk.len() as usize) < buffers.capacity(chunk.buffer) / 4;
+    is_small.then(|| copy(buffers, chunk))
+}
+
 /// The same bytes in a buffer of their own, with as much of the run as they cover.
-fn copy(buffers: &mut super::buffers::Buffers, chunk: &Chunk) -> Chunk {
+fn copy(buffers: &mut Buffers, chunk: &Chunk) -> Chunk {
     let covered = match chunk.content {
         Content::Run(run) => buffers.run(chunk.buffer, run).map(|(run, frames)| {
             // From the start of the frame that has been begun, so that its end stays known.

@@ -201,3 +201,34 @@ fn a_small_rest_does_not_pin_a_large_batch() {
     seen.extend(rig.offered(member));
     assert_eq!(seen, offered);
 }
+
+#[test]
+fn a_stalled_member_of_a_quiet_room_does_not_pin_what_a_busy_room_gets() {
+    let mut rig = Rig::new(RoomOptions::default());
+    let stalled = [rig.settled(true), rig.settled(true)];
+    let speaker = rig.settled(true);
+    let busy = rig.ask_for("/raw/busy");
+    rig.shard.end_tick(rig.now);
+    rig.read_all(busy);
+    for nth in 0..50_u8 {
+        rig.publish(speaker, &[nth]);
+        rig.publish(busy, &[nth; 64 * 1024]);
+        rig.shard.end_tick(rig.now);
+        rig.read_all(speaker);
+        rig.read_all(busy);
+        if nth == 0 {
+            for key in stalled {
+                rig.write(key, 0, Progress::Blocked);
+            }
+        }
+    }
+    assert!(
+        rig.shard.counters().pinned_bytes < 256 * 1024,
+        "{}",
+        rig.shard.counters().pinned_bytes
+    );
+    let queued: Vec<u8> = (0..50_u8).flat_map(|nth| frame(&[nth])).collect();
+    for key in stalled {
+        assert_eq!(rig.offered(key), queued);
+    }
+}

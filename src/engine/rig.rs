@@ -37,8 +37,12 @@ impl Rig {
 
     /// Asks to be let into the room; the answer comes with the end of the tick.
     pub(super) fn join(&mut self, echo: bool) -> ConnKey {
+        self.ask_for(if echo { "/raw/room" } else { "/raw/room?echo=0" })
+    }
+
+    /// Asks for a WebSocket.
+    pub(super) fn ask_for(&mut self, target: &str) -> ConnKey {
         let key = self.open();
-        let target = if echo { "/raw/room" } else { "/raw/room?echo=0" };
         let mut request = Vec::new();
         ws::client_request(&mut request, "broker.test", target, &[7; 16]);
         self.shard.handle_bytes(key, &mut request, self.now);

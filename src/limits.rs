@@ -122,6 +122,10 @@ pub const WRITEV_SLICES_MAX: usize = 64;
 /// Connections written between two looks at the poll. Too low: polling shows. Too high: a large
 /// room stalls the rest.
 pub const WRITES_PER_SLICE_MAX: usize = 256;
+/// Bytes of rooms' messages that a loop lays out while a connection waits for its turn to be
+/// written; beyond it, it reads no publisher and takes no batch. Too low: it writes in small steps.
+/// Too high: memory, and a turn so long that healthy readers look slow.
+pub const UNOFFERED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Members up to which a room's members are flushed first. Too low: small rooms wait behind large
 /// ones. Too high: the order means nothing.
 pub const SMALL_ROOM_MEMBERS_MAX: usize = 256;

@@ -152,9 +152,10 @@ impl Shard {
         }
     }
 
-    /// Whether more waits for another loop than a home may hold for one of them.
-    const fn is_over_bound(&self) -> bool {
-        self.backlog_bytes + self.homes.staged_bytes() > OUTGOING_BYTES_MAX
+    /// Whether more waits for another loop than a home may hold for one of them, or for the
+    /// connections of this one.
+    fn is_over_bound(&self) -> bool {
+        self.backlog_bytes + self.homes.staged_bytes() > OUTGOING_BYTES_MAX || self.is_behind()
     }
 
     /// Looks how much waits for the loop whose inbox is furthest behind. Once a tick: a loop that

@@ -91,7 +91,7 @@ impl Shard {
         let Some((_, room)) = self.members.find(run.room) else {
             return mark(&mut self.sessions, &left_out, false);
         };
-        let small = is_small(room.conns.len());
+        let kind = if is_small(room.conns.len()) { Dirty::Small } else { Dirty::Large };
         let settled = room.conns.len() - room.fresh.len();
         let whole = Chunk {
             buffer,
@@ -110,13 +110,8 @@ impl Shard {
             session.outbox.push(&mut self.nodes, whole);
             given += 1;
             if session.dirty == Dirty::No {
-                session.dirty = if small {
-                    self.dirty_small.push_back(index);
-                    Dirty::Small
-                } else {
-                    self.dirty_large.push_back(index);
-                    Dirty::Large
-                };
+                session.dirty = kind;
+                self.dirty.push(index, kind);
             }
         }
         for (&index, &seq) in room.conns.iter().skip(settled).zip(&room.fresh) {
@@ -127,6 +122,7 @@ impl Shard {
         self.counters.messages_out += u64::from(given) * u64::from(messages);
         self.counters.outbox_bytes += u64::from(given) * u64::from(whole.len());
         self.hand_special(whole, &options, now);
+        self.dirty.give(whole.len());
         mark(&mut self.sessions, &left_out, false);
     }
 

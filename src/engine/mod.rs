@@ -11,6 +11,7 @@ mod buffers;
 mod commands;
 mod credit;
 mod deadlines;
+mod dirty;
 mod endings;
 mod fanout;
 #[doc(hidden)]

@@ -8,6 +8,7 @@
 use super::batch::{Batch, Spent};
 use super::buffers::{BufferId, Buffers};
 use super::credit::Credits;
+use super::dirty::DirtyQueues;
 use super::gather::Gathers;
 use super::hash::HashKey;
 use super::homes::{HomeLimits, Homes};
@@ -153,8 +154,7 @@ pub struct Shard {
     /// Commands that wait until the outgoing bound allows their effects.
     pub(super) parked: VecDeque<(Batch, usize)>,
     pub(super) gathers: Gathers,
-    pub(super) dirty_small: VecDeque<u32>,
-    pub(super) dirty_large: VecDeque<u32>,
+    pub(super) dirty: DirtyQueues,
     pub(super) resumed: VecDeque<ConnKey>,
     pub(super) actions: VecDeque<Action>,
     pub(super) notices: VecDeque<Notice>,
@@ -193,8 +193,7 @@ impl Shard {
             backlog_bytes: 0,
             parked: VecDeque::new(),
             gathers: Gathers::default(),
-            dirty_small: VecDeque::new(),
-            dirty_large: VecDeque::new(),
+            dirty: DirtyQueues::default(),
             resumed: VecDeque::new(),
             actions: VecDeque::new(),
             notices: VecDeque::new(),
@@ -331,11 +330,11 @@ impl Shard {
             (Dirty::Small, _) | (Dirty::Large, false) => {}
             (Dirty::No | Dirty::Large, true) => {
                 session.dirty = Dirty::Small;
-                self.dirty_small.push_back(index);
+                self.dirty.push(index, Dirty::Small);
             }
             (Dirty::No, false) => {
                 session.dirty = Dirty::Large;
-                self.dirty_large.push_back(index);
+                self.dirty.push(index, Dirty::Large);
             }
         }
     }

@@ -1,25 +1,42 @@
 //! From outboxes to sockets: who is to be written next, what, and what became of it.
 //!
-//! Members of small rooms come before members of large ones, so that a room of 10,000 stalls
-//! nobody. Invariants: a connection that has output is in a dirty queue or blocked; one that the
+//! Invariants: a connection that has output is in a dirty queue or blocked; one that the
 //! kernel refuses is not offered again before its writable edge.
 
 use super::session::{Dirty, Pause, Phase};
 use super::shard::{Action, Progress, Shard};
 use super::timers::tick_of;
 use crate::broker::{ConnKey, Disconnect, Now};
-use crate::limits::OUTBOX_HIGH_WATER_BYTES;
+use crate::limits::{OUTBOX_HIGH_WATER_BYTES, UNOFFERED_BYTES_MAX};
 use std::io::IoSlice;
 
 impl Shard {
     /// The next connection that has output.
     pub fn poll_dirty(&mut self) -> Option<ConnKey> {
-        self.pop_dirty(Dirty::Small).or_else(|| self.pop_dirty(Dirty::Large))
+        loop {
+            let (index, kind) = self.dirty.pop()?;
+            // The slot may have changed hands or queues since: its flag says what is true now.
+            let Some(session) = self.sessions.at_mut(index).filter(|s| s.dirty == kind) else {
+                continue;
+            };
+            session.dirty = Dirty::No;
+            if session.blocked || session.outbox.is_empty() {
+                continue;
+            }
+            let generation = self.sessions.generation_at(index)?;
+            return Some(ConnKey { index, generation });
+        }
     }
 
     /// Whether any connection has output that was not offered to the kernel yet.
     pub fn has_dirty(&self) -> bool {
-        !self.dirty_small.is_empty() || !self.dirty_large.is_empty()
+        !self.dirty.is_empty()
+    }
+
+    /// Whether so much has been laid out for connections that were not offered it yet that no
+    /// more is to be taken in: neither from other loops nor from publishers.
+    pub fn is_behind(&self) -> bool {
+        self.dirty.behind_bytes() > UNOFFERED_BYTES_MAX as u64
     }
 
     /// Fills `slices` with what the connection is to be sent next; returns how many it filled.
@@ -46,7 +63,7 @@ impl Shard {
                 session.blocked = true;
                 self.handle_blocked(key, now);
             }
-            Progress::Ready if queued > 0 => self.mark_dirty(key.index, true),
+            Progress::Ready if queued > 0 => self.mark_dirty_again(key.index),
             Progress::Ready => self.settle_if_flushed(key, now),
         }
         if resumes {
@@ -67,6 +84,14 @@ impl Shard {
             self.settle_if_flushed(key, now);
         } else {
             self.mark_dirty(key.index, true);
+        }
+    }
+
+    /// Queues a connection again that one write call could not offer everything.
+    fn mark_dirty_again(&mut self, index: u32) {
+        if let Some(session) = self.sessions.at_mut(index).filter(|s| s.dirty == Dirty::No) {
+            session.dirty = Dirty::Small;
+            self.dirty.push_again(index);
         }
     }
 
@@ -97,24 +122,69 @@ impl Shard {
             | Phase::Gone => {}
         }
     }
+}
 
-    fn pop_dirty(&mut self, kind: Dirty) -> Option<ConnKey> {
-        loop {
-            let index = match kind {
-                Dirty::Small => self.dirty_small.pop_front(),
-                Dirty::Large => self.dirty_large.pop_front(),
-                Dirty::No => None,
-            }?;
-            // The slot may have changed hands or queues since: its flag says what is true now.
-            let Some(session) = self.sessions.at_mut(index).filter(|s| s.dirty == kind) else {
-                continue;
-            };
-            session.dirty = Dirty::No;
-            if session.blocked || session.outbox.is_empty() {
-                continue;
-            }
-            let generation = self.sessions.generation_at(index)?;
-            return Some(ConnKey { index, generation });
+#[cfg(test)]
+mod tests {
+    use super::super::rig::Rig;
+    use super::super::shard::Appetite;
+    use super::*;
+    use crate::broker::RoomOptions;
+    use crate::limits::{SMALL_ROOM_MEMBERS_MAX, WRITES_PER_SLICE_MAX};
+
+    fn crowd(rig: &mut Rig, room: &str, count: usize) -> Vec<ConnKey> {
+        let keys: Vec<ConnKey> = (0..count).map(|_| rig.ask_for(&format!("/raw/{room}"))).collect();
+        rig.shard.end_tick(rig.now);
+        while write_slice(rig, usize::MAX) > 0 {}
+        keys
+    }
+
+    /// Writes what the next connections have; how many there were.
+    fn write_slice(rig: &mut Rig, most: usize) -> usize {
+        let mut written = 0;
+        while written < most
+            && let Some(key) = rig.shard.poll_dirty()
+        {
+            rig.read_all(key);
+            written += 1;
         }
+        written
+    }
+
+    #[test]
+    fn busy_small_rooms_do_not_starve_a_large_one() {
+        let mut rig = Rig::new(RoomOptions::default());
+        let large = crowd(&mut rig, "large", SMALL_ROOM_MEMBERS_MAX + 1);
+        let small = ["one", "two"].map(|room| crowd(&mut rig, room, SMALL_ROOM_MEMBERS_MAX));
+        rig.publish(large[0], b"all");
+        for _ in 0..5 {
+            for keys in &small {
+                rig.publish(keys[0], b"few");
+            }
+            rig.shard.end_tick(rig.now);
+            write_slice(&mut rig, WRITES_PER_SLICE_MAX);
+        }
+        assert!(large.iter().all(|key| rig.offered(*key).is_empty()));
+    }
+
+    #[test]
+    fn a_publisher_waits_until_members_have_been_offered_what_it_sent_before() {
+        let mut rig = Rig::new(RoomOptions::default());
+        let keys = crowd(&mut rig, "room", 10);
+        let mut sent = 0;
+        let mut frame = Vec::new();
+        crate::ws::push_masked_frame(&mut frame, crate::ws::Opcode::Binary, &[7; 1 << 20], [0; 4]);
+        while rig.shard.handle_bytes(keys[0], &mut frame.clone(), rig.now) == Appetite::More {
+            rig.shard.end_tick(rig.now);
+            sent += 1;
+            assert!(sent < 10, "nobody slows it");
+        }
+        assert!(rig.shard.is_behind());
+        while write_slice(&mut rig, usize::MAX) > 0 {}
+        assert!(!rig.shard.is_behind());
+        rig.shard.end_tick(rig.now); // Lets it go on.
+        rig.shard.end_tick(rig.now);
+        assert_eq!(rig.shard.poll_action(), Some(Action::Resume(keys[0])));
+        assert!(rig.shard.has_dirty(), "what was held back is on its way");
     }
 }

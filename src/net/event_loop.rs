@@ -225,6 +225,9 @@ impl EventLoop {
             self.begin_drain(now);
         }
         for _ in 0..INBOX_PARCELS_PER_TICK_MAX {
+            if self.shard.is_behind() {
+                return; // What is there goes out first; the inbox is looked into again then.
+            }
             match self.inbox.pop() {
                 Some(Parcel::Batch(batch)) => {
                     self.shard.handle_batch(*batch, now);

@@ -49,6 +49,9 @@ impl World {
         self.dice.shuffle(&mut origins);
         for from in origins {
             for _ in 0..self.dice.usize(1..=4) {
+                if self.shards[at].is_behind() {
+                    return Ok(());
+                }
                 let now = self.now;
                 let link = self.link(from, at);
                 if link.front().is_none_or(|(arrives, _)| *arrives > now.mono_ms) {

@@ -108,9 +108,9 @@ pub const INBOX_PARCELS_PER_TICK_MAX: usize = 256;
 
 // --- writing -------------------------------------------------------------------------------
 
-/// Default for the bytes an outbox may hold. Too low: short stalls disconnect. Too high: slow
-/// readers hold memory.
-pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Default for the bytes an outbox may hold. Too low: what a loop takes in at a time looks like a
+/// slow reader. Too high: slow readers hold memory.
+pub const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Default for the messages an outbox may hold. Too low: bursts of small messages disconnect.
 /// Too high: accounting by message means little.
 pub const OUTBOX_MESSAGES_MAX: u32 = 16 * 1024;
@@ -188,6 +188,7 @@ const _: () = assert!(RECV_BUFFER_BYTES >= HTTP_HEAD_BYTES_MAX + FRAME_HEADER_BY
 const _: () = assert!(HTTP_TARGET_BYTES_MAX < HTTP_HEAD_BYTES_MAX);
 const _: () = assert!(WRITEV_SLICES_MAX <= 1024, "IOV_MAX on Linux");
 const _: () = assert!(INBOX_BYTES_MAX >= OUTGOING_BYTES_MAX, "a full outgoing must fit an inbox");
+const _: () = assert!(OUTBOX_BYTES_MAX >= UNOFFERED_BYTES_MAX + OUTGOING_BYTES_MAX, "one burst");
 const _: () = assert!(OUTBOX_BYTES_MAX >= MESSAGE_BYTES_MAX, "an outbox must hold one message");
 const _: () = assert!(MESSAGE_BYTES_CEILING < u32::MAX as usize / 4, "32-bit ranges in an outbox");
 const _: () = assert!(LOOPS_MAX <= u8::MAX as usize, "LoopId is a byte");

@@ -21,9 +21,6 @@ use std::thread;
 
 const SEED: u64 = 20_250_807;
 
-/// A large outbox: these clients read on a shared machine, and being slow is another test.
-const ROOMY: [&str; 4] = ["--outbox-bytes-max", "128MiB", "--outbox-messages-max", "1000000"];
-
 /// Lengths at which the form of a frame or the way through a buffer changes.
 const EDGES: [usize; 14] =
     [0, 1, 15, 16, 125, 126, 127, 4_096, 65_535, 65_536, 262_130, 262_144, 1_048_575, 1_048_576];
@@ -154,7 +151,7 @@ fn end_all(broker: &Broker, plan: &Plan) {
 
 fn two_hundred_in_twenty(loops: &str) {
     let plan = plan(20, 200, scaled(100), 20);
-    let broker = Broker::start(&[&["--loops", loops][..], &ROOMY].concat());
+    let broker = Broker::start(&["--loops", loops]);
     carry_out(&broker, &plan, |_| false);
     broker.stop();
 }
@@ -173,7 +170,7 @@ fn two_hundred_clients_in_twenty_rooms_miss_nothing_on_two_loops() {
 fn node_clients_miss_nothing_on_one_loop_and_on_two() {
     for loops in ["1", "2"] {
         let plan = plan(4, 24, scaled(100), 20);
-        let broker = Broker::start(&[&["--loops", loops][..], &ROOMY].concat());
+        let broker = Broker::start(&["--loops", loops]);
         carry_out(&broker, &plan, |_| true);
         broker.stop();
     }
@@ -183,7 +180,7 @@ fn node_clients_miss_nothing_on_one_loop_and_on_two() {
 fn clients_of_two_makers_share_rooms_in_one_order() {
     for loops in ["1", "2"] {
         let plan = plan(3, 30, scaled(100), 40);
-        let broker = Broker::start(&[&["--loops", loops][..], &ROOMY].concat());
+        let broker = Broker::start(&["--loops", loops]);
         // Rooms are dealt by threes, so that each has both.
         carry_out(&broker, &plan, |place| (place / 3) % 2 == 1);
         broker.stop();

@@ -161,8 +161,8 @@ mod tests {
 
     #[test]
     fn an_outbox_holds_the_largest_message_and_its_header() {
-        let config = parse("[limits]\nmessage_bytes_max = \"4MiB\"").expect("auto follows");
-        assert_eq!(config.outbox_bytes_max, (4 << 20) + FRAME_HEADER_BYTES_MAX);
+        let config = parse("[limits]\nmessage_bytes_max = \"16MiB\"").expect("auto follows");
+        assert_eq!(config.outbox_bytes_max, (16 << 20) + FRAME_HEADER_BYTES_MAX);
         assert_eq!(config.rooms.options("any").outbox_bytes_max, config.outbox_bytes_max);
         let exact = "[limits]\nmessage_bytes_max = 1010\noutbox_bytes_max = 1024";
         assert_eq!(parse(exact).map(|config| config.outbox_bytes_max), Ok(1024));

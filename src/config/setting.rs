@@ -147,7 +147,7 @@ pub static SETTINGS: [Setting; 20] = [
         flag: "outbox-bytes-max",
         value_name: "SIZE",
         default: "auto",
-        meaning: "Bytes that may wait for one slow reader; auto is 1MiB, or one largest message \
+        meaning: "Bytes that may wait for one slow reader; auto is 8MiB, or one largest message \
                   and its header where that is more",
         apply: |config, value| outbox_auto(value).map(|n| config.outbox_bytes_max = n),
     },

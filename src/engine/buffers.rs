@@ -123,6 +123,17 @@ impl Buffers {
         (id, offset(start), offset(end))
     }
 
+    /// As [`Self::append`], in a buffer of its own that is no larger than need be.
+    pub(crate) fn apart(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (BufferId, u32, u32) {
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        bytes.shrink_to_fit();
+        let end = offset(bytes.len());
+        let id = self.insert(bytes, Vec::new(), Vec::new());
+        self.hold(id, 1);
+        (id, 0, end)
+    }
+
     /// The bytes of a range that the caller holds.
     pub(crate) fn bytes(&self, id: BufferId, start: u32, end: u32) -> &[u8] {
         let buffer = self.slots.get(id.0 as usize);

@@ -19,7 +19,7 @@ impl Shard {
     pub fn handle_batch(&mut self, mut batch: Batch, now: Now) {
         let from = batch.from;
         self.credits.refund(from, std::mem::take(&mut batch.credit));
-        self.wake_waiting(from);
+        self.wake_waiting(from, now);
         for question in std::mem::take(&mut batch.questions) {
             self.handle_question(from, question, now);
         }
@@ -48,7 +48,7 @@ impl Shard {
             let batch = std::mem::replace(own, Batch::new(self.id));
             self.handle_batch(batch, now);
         }
-        self.wake_waiting(self.id);
+        self.wake_waiting(self.id, now);
         self.next_batch = 0;
     }
 
@@ -302,14 +302,16 @@ impl Shard {
         }
     }
 
-    /// Lets connections that waited for a home go on; each looks again whether it may.
-    fn wake_waiting(&mut self, home: LoopId) {
-        if !self.may_send_to(home) {
-            return;
-        }
+    /// Lets connections that waited for a home go on, one after another and as long as it lets
+    /// them: the others need not look.
+    fn wake_waiting(&mut self, home: LoopId, now: Now) {
         for _ in 0..self.credits.waiting(home) {
-            let Some(key) = self.credits.poll_waiting(home) else { break };
+            if !self.may_send_to(home) {
+                return;
+            }
+            let Some(key) = self.credits.poll_waiting(home) else { return };
             self.unpause(key);
+            self.go_on(now);
         }
     }
 

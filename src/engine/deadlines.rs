@@ -44,7 +44,8 @@ impl Shard {
 
     /// Milliseconds until the shard wants another tick; `None` when nothing is due.
     pub fn poll_timeout(&self, now: Now) -> Option<u64> {
-        if !self.resumed.is_empty() || !self.actions.is_empty() || self.has_dirty() {
+        let staged = self.homes.staged_bytes() > 0; // By who was let go on as the tick ended.
+        if staged || !self.resumed.is_empty() || !self.actions.is_empty() || self.has_dirty() {
             return Some(0);
         }
         // What a write left behind (a leave), what stands behind a batch that was taken at last

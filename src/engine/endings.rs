@@ -72,7 +72,7 @@ impl Shard {
             }
         };
         self.counters.websockets -= 1;
-        let Some(code) = raw::close_code(reason) else { return self.end(key, reason, now) };
+        let Some(code) = raw::close_code(reason) else { return self.end(key, reason) };
         self.note_ending(key, reason, code);
         if matches!(reason, Disconnect::SlowConsumer | Disconnect::NoPong) {
             self.drop_queued(key);
@@ -163,18 +163,18 @@ impl Shard {
             Phase::Closing(_) | Phase::Linger(_) | Phase::Finishing => {}
             Phase::Head(_) | Phase::Body(_) | Phase::Waiting(_) => {}
         }
-        self.end(key, reason, now);
+        self.end(key, reason);
     }
 
     /// What all endings have in common, once the phase has been taken out.
-    fn end(&mut self, key: ConnKey, reason: Disconnect, _now: Now) {
+    fn end(&mut self, key: ConnKey, reason: Disconnect) {
         self.note_ending(key, reason, 0);
         let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
         let queued = session.outbox.bytes() as u64;
         session.outbox.clear(&mut self.nodes, &mut self.buffers);
         self.counters.outbox_bytes -= queued;
         if let Some(unread) = session.unread.take() {
-            self.counters.spill_bytes -= unread.len() as u64;
+            self.counters.spill_bytes -= unread.bytes.capacity() as u64;
         }
         let (reason, code) = (session.reason, session.close_code);
         self.timers.clear(key.index);

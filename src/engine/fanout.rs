@@ -29,7 +29,7 @@ impl Shard {
             let buffer = self.buffers.insert(bytes, runs, frames);
             self.buffers.hold(buffer, 1); // While it is handed out.
             for run in 0..count {
-                self.hand_out(buffer, super::buffers::offset(run), now);
+                self.hand_out(buffer, super::buffers::offset(run));
             }
             self.buffers.release(buffer);
         }
@@ -77,7 +77,7 @@ impl Shard {
     }
 
     /// Gives one room's run to each of the room's members on this loop.
-    fn hand_out(&mut self, buffer: BufferId, run_index: u32, now: Now) {
+    fn hand_out(&mut self, buffer: BufferId, run_index: u32) {
         let Some((run, frames)) = self.buffers.run(buffer, run_index) else { return };
         let run = *run;
         let messages = super::buffers::offset(frames.len());
@@ -121,14 +121,14 @@ impl Shard {
         self.buffers.hold(buffer, given);
         self.counters.messages_out += u64::from(given) * u64::from(messages);
         self.counters.outbox_bytes += u64::from(given) * u64::from(whole.len());
-        self.hand_special(whole, &options, now);
+        self.hand_special(whole, &options);
         self.dirty.give(whole.len());
         mark(&mut self.sessions, &left_out, false);
     }
 
     /// Gives a run to those who don't get all of it as it is. A blocked one may keep it for long,
     /// so that a small run of a large buffer is copied out first, once for all of them.
-    fn hand_special(&mut self, whole: Chunk, options: &RoomOptions, now: Now) {
+    fn hand_special(&mut self, whole: Chunk, options: &RoomOptions) {
         let mut special = std::mem::take(&mut self.special);
         let is_blocked =
             |(index, _): &(u32, u32)| self.sessions.at(*index).is_some_and(|s| s.blocked);
@@ -140,7 +140,7 @@ impl Shard {
         let given = own.unwrap_or(whole);
         for (index, start) in special.drain(..) {
             let start = start - whole.start + given.start;
-            self.hand_pieces(index, Chunk { start, ..given }, options, now);
+            self.hand_pieces(index, Chunk { start, ..given }, options);
         }
         if let Some(own) = own {
             self.buffers.release(own.buffer);
@@ -150,7 +150,7 @@ impl Shard {
 
     /// Gives one member what it is to get of a run: all of `chunk` but its own messages if it is
     /// left out of those, as far as its outbox takes it.
-    fn hand_pieces(&mut self, index: u32, chunk: Chunk, options: &RoomOptions, now: Now) {
+    fn hand_pieces(&mut self, index: u32, chunk: Chunk, options: &RoomOptions) {
         let Content::Run(run) = chunk.content else { return };
         let Some(generation) = self.sessions.generation_at(index) else { return };
         let key = ConnKey { index, generation };
@@ -176,7 +176,7 @@ impl Shard {
             piece(start, chunk.end);
         }
         for piece in pieces {
-            self.push_piece(key, piece, options, now);
+            self.push_piece(key, piece, options);
         }
     }
 

@@ -3,7 +3,7 @@
 //! Not here: what a request or a frame means (`requests`, `websocket`). Invariant: input is
 //! consumed in order; what a paused connection can't take yet is kept, at most one receive buffer.
 
-use super::session::{Pause, Phase, Session};
+use super::session::{Pause, Phase, Session, Unread};
 use super::shard::{Action, Appetite, Shard};
 use super::timers::tick_of;
 use crate::broker::{ConnKey, Disconnect, Now};
@@ -18,7 +18,9 @@ impl Shard {
         session.heard = tick_of(now.mono_ms);
         session.pings = 0;
         self.counters.bytes_in += input.len() as u64;
-        self.ingest(key, input, now)
+        let (consumed, appetite) = self.ingest(key, input, now);
+        self.keep(key, input.get(consumed..).unwrap_or_default());
+        appetite
     }
 
     /// Handles the end of what the peer sends.
@@ -44,10 +46,16 @@ impl Shard {
                 session.pause == Pause::No && !matches!(session.phase, Phase::Gone)
             };
             let Some(session) = self.session(key).filter(goes_on) else { continue };
-            let mut unread = session.unread.take();
-            let input = unread.as_deref_mut().unwrap_or_default();
-            self.counters.spill_bytes -= input.len() as u64;
-            if self.ingest(key, input, now) == Appetite::Pause {
+            if let Some(mut unread) = session.unread.take() {
+                let input = unread.bytes.get_mut(unread.from..).unwrap_or_default();
+                let (consumed, appetite) = self.ingest(key, input, now);
+                if appetite == Appetite::Pause {
+                    unread.from += consumed;
+                    self.put_back(key, unread);
+                    continue;
+                }
+                self.counters.spill_bytes -= unread.bytes.capacity() as u64;
+            } else if self.ingest(key, &mut [], now).1 == Appetite::Pause {
                 continue;
             }
             let eof = self.session(key).is_some_and(|session| session.eof);
@@ -55,20 +63,20 @@ impl Shard {
         }
     }
 
-    fn ingest(&mut self, key: ConnKey, input: &mut [u8], now: Now) -> Appetite {
+    /// Handles input as far as the connection may go; says how far that was.
+    fn ingest(&mut self, key: ConnKey, input: &mut [u8], now: Now) -> (usize, Appetite) {
         let mut at = 0;
         loop {
-            let Some(session) = self.session(key) else { return Appetite::Pause };
+            let Some(session) = self.session(key) else { return (at, Appetite::Pause) };
             let rest = input.get_mut(at..).unwrap_or_default();
             if session.pause != Pause::No {
-                self.keep(key, rest);
-                return Appetite::Pause;
+                return (at, Appetite::Pause);
             }
             let holds_body = matches!(&session.phase, Phase::Body(body) if body.done);
             if rest.is_empty() && !holds_body {
-                return Appetite::More;
+                return (at, Appetite::More);
             }
-            let Some(phase) = self.take_phase(key) else { return Appetite::Pause };
+            let Some(phase) = self.take_phase(key) else { return (at, Appetite::Pause) };
             at += match phase {
                 Phase::Head(reader) => self.read_head(key, reader, rest, now),
                 Phase::Body(body) => self.read_body(key, body, rest, now),
@@ -86,7 +94,7 @@ impl Shard {
                     self.put_phase(key, Phase::Finishing);
                     rest.len()
                 }
-                Phase::Gone => return Appetite::Pause,
+                Phase::Gone => return (at, Appetite::Pause),
             };
         }
     }
@@ -94,12 +102,25 @@ impl Shard {
     /// Keeps what a paused connection could not take.
     fn keep(&mut self, key: ConnKey, rest: &[u8]) {
         let Some(session) = self.session(key) else { return };
-        if rest.is_empty() {
+        if rest.is_empty() || matches!(session.phase, Phase::Gone) {
             return;
         }
         debug_assert!(session.unread.is_none(), "a paused connection is not read");
-        session.unread = Some(rest.into());
-        self.counters.spill_bytes += rest.len() as u64;
+        let unread = Box::new(Unread { bytes: rest.to_vec(), from: 0 });
+        let held = unread.bytes.capacity() as u64;
+        session.unread = Some(unread);
+        self.counters.spill_bytes += held;
+    }
+
+    /// Keeps what a connection that was paused again could not take, where it is.
+    fn put_back(&mut self, key: ConnKey, unread: Box<Unread>) {
+        let is_done = unread.from >= unread.bytes.len();
+        let goes_on = |session: &&mut Session| !is_done && !matches!(session.phase, Phase::Gone);
+        let capacity = unread.bytes.capacity() as u64;
+        match self.sessions.get_mut(key.index, key.generation).filter(goes_on) {
+            Some(session) => session.unread = Some(unread),
+            None => self.counters.spill_bytes -= capacity,
+        }
     }
 
     /// Throws input away after a response that ends the connection, up to a bound.

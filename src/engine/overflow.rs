@@ -32,13 +32,7 @@ impl Dropped {
 
 impl Shard {
     /// Queues a piece of a run for a member that is blocked, fresh, or left out of parts of it.
-    pub(super) fn push_piece(
-        &mut self,
-        key: ConnKey,
-        piece: Chunk,
-        options: &RoomOptions,
-        _now: Now,
-    ) {
+    pub(super) fn push_piece(&mut self, key: ConnKey, piece: Chunk, options: &RoomOptions) {
         let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
         let fits = !session.blocked || {
             let bytes = session.outbox.bytes() + piece.len() as usize;
@@ -53,12 +47,12 @@ impl Shard {
             Overflow::DropNewest => self.drop_newest(key, piece, options),
             Overflow::DropOldest => {
                 self.take_in(key, piece);
-                self.drop_front(key, piece, options, GapReason::SlowConsumer);
+                self.drop_queued_front(key, options, GapReason::SlowConsumer);
             }
             Overflow::Latest => {
                 self.take_in(key, piece);
                 let newest = RoomOptions { outbox_messages_max: 1, ..*options };
-                self.drop_front(key, piece, &newest, GapReason::Conflated);
+                self.drop_queued_front(key, &newest, GapReason::Conflated);
             }
         }
     }
@@ -121,11 +115,6 @@ impl Shard {
             self.take_in(key, Chunk { end, messages: kept, ..piece });
         }
         self.record(key, room, &dropped, GapReason::SlowConsumer);
-    }
-
-    fn drop_front(&mut self, key: ConnKey, piece: Chunk, options: &RoomOptions, reason: GapReason) {
-        debug_assert!(matches!(piece.content, Content::Run(_)));
-        self.drop_queued_front(key, options, reason);
     }
 
     /// Drops the oldest queued messages until the outbox is within its bounds.

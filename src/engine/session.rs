@@ -41,10 +41,17 @@ pub(crate) struct Session {
     pub(crate) heard: u32,
     pub(crate) phase: Phase,
     /// Input that came while the session could not take it.
-    pub(crate) unread: Option<Box<[u8]>>,
+    pub(crate) unread: Option<Box<Unread>>,
 }
 
 const _: () = assert!(size_of::<Session>() <= 96, "there is one for every idle connection");
+
+/// Input that waits, handled up to a place.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) from: usize,
+}
 
 /// In which queue the connection waits to be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

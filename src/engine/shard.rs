@@ -310,7 +310,12 @@ impl Shard {
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
-        let chunk = private(self.buffers.append(write), content);
+        // A peer that does not read must not pin what others are answered with.
+        let place = match session.blocked {
+            true => self.buffers.apart(write),
+            false => self.buffers.append(write),
+        };
+        let chunk = private(place, content);
         let before = session.outbox.bytes();
         let replaced = session.outbox.push_control(&mut self.nodes, &mut self.buffers, chunk);
         self.counters.outbox_bytes += session.outbox.bytes() as u64;

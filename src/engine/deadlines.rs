@@ -9,7 +9,7 @@ use super::session::{Pause, Phase, Session};
 use super::shard::Shard;
 use super::timers::{TICK_MS, tick_of};
 use crate::broker::{ConnKey, Disconnect, Now};
-use crate::http::{RequestError, Response};
+use crate::http::{RequestError, Response, SendBody};
 use crate::limits::{
     BODY_BYTES_PER_SECOND_MIN, HEARTBEAT_PINGS, HELD_BATCH_RETRY_MS, HTTP_IDLE_TIMEOUT_MS,
 };
@@ -120,11 +120,11 @@ impl Shard {
             }
             Verdict::End(reason) => return self.disconnect(key, reason, now),
             Verdict::TimedOut => {
-                return self.refuse(key, &RequestError::Timeout.response(), now);
+                return self.refuse(key, &RequestError::Timeout.response(), SendBody::Yes, now);
             }
             Verdict::Unanswered => {
                 let text = "the room's home did not answer in time; try again";
-                return self.refuse(key, &Response::problem(503, text), now);
+                return self.refuse(key, &Response::problem(503, text), SendBody::Yes, now);
             }
         }
         self.arm(key);

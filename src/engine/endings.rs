@@ -9,6 +9,7 @@ use super::shard::{Action, Notice, Shard};
 use super::timers::tick_of;
 use crate::api;
 use crate::broker::{ConnKey, Disconnect, Now};
+use crate::http::SendBody;
 use crate::limits::LINGER_BYTES_MAX;
 use crate::protocol::{self, raw};
 use crate::ws;
@@ -33,7 +34,7 @@ impl Shard {
                 // Just off the accept queue: what it asks for may be on its way.
                 Phase::Head(reader) if reader.is_idle() => {
                     self.counters.connections_refused += 1;
-                    self.refuse(key, &api::draining(), now);
+                    self.refuse(key, &api::draining(), SendBody::Yes, now);
                 }
                 Phase::Raw(_) | Phase::Echo(_) => {
                     let due = now.mono_ms + window * nth / count;

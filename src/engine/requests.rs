@@ -51,7 +51,7 @@ impl Shard {
             Ok(step) => (step.consumed, step.head),
             Err(error) => {
                 self.put_phase(key, Phase::Head(HeadReader::default()));
-                self.refuse(key, &error.response(), now);
+                self.refuse(key, &error.response(), SendBody::Yes, now);
                 return input.len();
             }
         };
@@ -65,19 +65,19 @@ impl Shard {
         let mut fields = Fields::new();
         match http::parse_head(&bytes, &mut fields) {
             Ok(head) => self.handle_head(key, &head, now),
-            Err(error) => self.refuse(key, &error.response(), now),
+            Err(error) => self.refuse(key, &error.response(), SendBody::Yes, now),
         }
         consumed
     }
 
     fn handle_head(&mut self, key: ConnKey, head: &Head<'_>, now: Now) {
+        let body = if head.method == Method::Head { SendBody::HeadOnly } else { SendBody::Yes };
         let refused = self.session(key).is_some_and(|session| session.refused);
         if refused || self.draining {
             let response = if refused { api::over_capacity() } else { api::draining() };
             self.counters.connections_refused += 1;
-            return self.refuse(key, &response, now);
+            return self.refuse(key, &response, body, now);
         }
-        let body = if head.method == Method::Head { SendBody::HeadOnly } else { SendBody::Yes };
         let exchange = Exchange { keep_alive: head.keep_alive, body };
         match self.ask(head) {
             Ok(Asked::Api(intent)) => self.begin_body(key, head, intent, exchange, now),
@@ -91,7 +91,7 @@ impl Shard {
             }
             // A body that was announced would have to be read first: the connection ends instead.
             Err(response) if head.body != http::BodyFraming::None => {
-                self.refuse(key, &response, now);
+                self.refuse(key, &response, body, now);
             }
             Err(response) => self.respond(key, &response, exchange, now),
         }
@@ -172,7 +172,7 @@ impl Shard {
                 let body = Box::new(Body { intent, exchange, reader, done });
                 self.begin_phase(key, Phase::Body(body), now);
             }
-            Err(error) => self.refuse(key, &error.response(), now),
+            Err(error) => self.refuse(key, &error.response(), SendBody::Yes, now),
         }
     }
 
@@ -193,7 +193,7 @@ impl Shard {
                 }
                 Err(error) => {
                     self.put_phase(key, Phase::Head(HeadReader::default()));
-                    self.refuse(key, &error.response(), now);
+                    self.refuse(key, &error.response(), SendBody::Yes, now);
                     return input.len();
                 }
             }
@@ -303,9 +303,9 @@ impl Shard {
     }
 
     /// Answers a request that can't be followed by another one on its connection.
-    pub(super) fn refuse(&mut self, key: ConnKey, response: &Response, now: Now) {
+    pub(super) fn refuse(&mut self, key: ConnKey, response: &Response, body: SendBody, now: Now) {
         self.notice(Notice::Refused { key, status: response.status });
-        self.send_last(key, response, SendBody::Yes, now);
+        self.send_last(key, response, body, now);
         self.unpause(key);
     }
 
@@ -320,6 +320,26 @@ impl Shard {
         let class = usize::from(status / 100).saturating_sub(1);
         if let Some(count) = self.counters.http_responses.get_mut(class) {
             *count += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::Rig;
+    use crate::broker::RoomOptions;
+
+    #[test]
+    fn a_refused_head_request_gets_no_body() {
+        for (method, ends) in [("HEAD", "\r\n\r\n"), ("GET", "}")] {
+            let mut rig = Rig::new(RoomOptions::default());
+            let key = rig.open();
+            let request =
+                format!("{method} /nowhere HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n");
+            rig.shard.handle_bytes(key, &mut request.into_bytes(), rig.now);
+            let response = String::from_utf8(rig.read_all(key)).expect("text");
+            assert!(response.starts_with("HTTP/1.1 404 "), "{response}");
+            assert!(response.ends_with(ends), "{response}");
         }
     }
 }

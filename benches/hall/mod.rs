@@ -4,6 +4,7 @@
 
 use fanfare::broker::{ConnKey, LoopId, Now};
 use fanfare::engine::{Admission, HashKey, Progress, Settings, Setup, Shard};
+use fanfare::limits::WRITEV_SLICES_MAX;
 use fanfare::ws::{self, Opcode};
 use std::hint::black_box;
 use std::io::IoSlice;
@@ -68,10 +69,16 @@ impl Hall {
         }
         let mut sent = 0;
         while let Some(key) = self.shard.poll_dirty() {
-            let mut slices = [IoSlice::new(&[]); 64];
-            let count = self.shard.output(key, &mut slices);
-            let filled = slices.get(..count).unwrap_or_default();
-            let bytes = black_box(filled).iter().map(|slice| slice.len()).sum();
+            // As the loop does.
+            let bytes = match self.shard.output_whole(key) {
+                Some(whole) => black_box(whole).len(),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); WRITEV_SLICES_MAX];
+                    let count = self.shard.output(key, &mut slices);
+                    let filled = slices.get(..count).unwrap_or_default();
+                    black_box(filled).iter().map(|slice| slice.len()).sum()
+                }
+            };
             self.shard.handle_written(key, bytes, Progress::Ready, self.now);
             sent += bytes;
         }

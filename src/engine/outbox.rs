@@ -173,6 +173,12 @@ impl Outbox {
         None
     }
 
+    /// All that is queued, where it is one piece: the common case, spared the list of slices.
+    pub(crate) fn only<'a>(&self, nodes: &Nodes, buffers: &'a Buffers) -> Option<&'a [u8]> {
+        let Node { chunk, next } = nodes.get(self.head)?;
+        (*next == NONE).then(|| buffers.bytes(chunk.buffer, chunk.start, chunk.end))
+    }
+
     /// Fills `slices` with what is to be sent next and returns how many it filled.
     pub(crate) fn slices<'a>(
         &self,

@@ -277,3 +277,15 @@ fn any_use_agrees_with_the_plainest_queue() {
         assert_eq!(rig.send_all(), model.send(usize::MAX / 2), "seed {seed}");
     }
 }
+
+#[test]
+fn one_piece_is_offered_whole_and_several_are_not() {
+    let mut rig = Rig::default();
+    assert_eq!(rig.outbox.only(&rig.nodes, &rig.buffers), None, "nothing");
+    rig.push(b"one", Content::Answer);
+    assert_eq!(rig.outbox.only(&rig.nodes, &rig.buffers), Some(&b"one"[..]));
+    rig.push(b"two", Content::Answer);
+    assert_eq!(rig.outbox.only(&rig.nodes, &rig.buffers), None, "two");
+    rig.outbox.advance(&mut rig.nodes, &mut rig.buffers, 4);
+    assert_eq!(rig.outbox.only(&rig.nodes, &rig.buffers), Some(&b"wo"[..]));
+}

@@ -39,6 +39,13 @@ impl Shard {
         self.dirty.behind_bytes() > UNOFFERED_BYTES_MAX as u64
     }
 
+    /// All that the connection is to be sent, where it is one piece; where it is not, and only
+    /// then, there is [`Self::output`].
+    pub fn output_whole(&self, key: ConnKey) -> Option<&[u8]> {
+        let session = self.sessions.get(key.index, key.generation)?;
+        session.outbox.only(&self.nodes, &self.buffers)
+    }
+
     /// Fills `slices` with what the connection is to be sent next; returns how many it filled.
     pub fn output<'a>(&'a self, key: ConnKey, slices: &mut [IoSlice<'a>]) -> usize {
         let session = self.sessions.get(key.index, key.generation);

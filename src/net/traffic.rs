@@ -80,10 +80,15 @@ impl EventLoop {
             debug_assert!(false, "slot {} has output and no socket", key.index);
             return;
         };
-        let mut slices = [IoSlice::new(&[]); WRITEV_SLICES_MAX];
-        let count = self.shard.output(key, &mut slices);
-        let output = write_once(&mut entry.socket, slices.get(..count).unwrap_or_default());
-        self.shard.counters_mut().writes += u64::from(count > 0);
+        let output = match self.shard.output_whole(key) {
+            Some(bytes) => write_once(&mut entry.socket, &[IoSlice::new(bytes)]),
+            None => {
+                let mut slices = [IoSlice::new(&[]); WRITEV_SLICES_MAX];
+                let count = self.shard.output(key, &mut slices);
+                write_once(&mut entry.socket, slices.get(..count).unwrap_or_default())
+            }
+        };
+        self.shard.counters_mut().writes += 1;
         match output {
             Output::Taken(bytes, progress) => {
                 entry.blocked = progress == Progress::Blocked;

@@ -84,6 +84,8 @@ fn what_is_built_is_pinned() {
     for (lock, manifest) in [
         ("Cargo.lock", "Cargo.toml"),
         ("tests/clients/package-lock.json", "tests/clients/package.json"),
+        ("benches/peers/node/package-lock.json", "benches/peers/node/package.json"),
+        ("benches/peers/rust/Cargo.lock", "benches/peers/rust/Cargo.toml"),
     ] {
         assert!(root().join(manifest).exists(), "{manifest} is missing");
         assert!(root().join(lock).exists(), "{lock} is missing");

@@ -1,7 +1,7 @@
 //! Listening sockets: bound with every option that their connections shall inherit.
 //!
 //! Not here: how many are accepted and when (`accept`). Invariants: Linux copies `TCP_NODELAY`,
-//! keepalive, `TCP_USER_TIMEOUT` and `TCP_NOTSENT_LOWAT` from the listener, so that no call is made
+//! `TCP_USER_TIMEOUT` and `TCP_NOTSENT_LOWAT` from the listener, so that no call is made
 //! per connection; a port or path on which someone listens is never taken over unasked; a socket
 //! file is only ever removed by who made it, or when nobody listens on it.
 
@@ -12,7 +12,7 @@ use crate::limits::{LISTEN_BACKLOG, NOTSENT_LOWAT_BYTES};
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockAddr, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Type};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -34,8 +34,6 @@ pub(super) enum Spread {
 pub(super) struct Options {
     /// Listen although someone else does.
     pub(super) takeover: bool,
-    /// Silence after which the kernel probes a peer.
-    pub(super) keepalive: Duration,
     /// Time without an acknowledgement after which the kernel gives a peer up.
     pub(super) user_timeout: Duration,
 }
@@ -163,7 +161,6 @@ fn listen_tcp(address: SocketAddr, v6: V6, options: Options) -> io::Result<TcpLi
     // Also where there is one loop: who has it unset can't be relieved by `--takeover`.
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(options.keepalive))?;
     socket.set_tcp_user_timeout(Some(options.user_timeout))?;
     socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES)?;
     socket.set_nonblocking(true)?;
@@ -237,11 +234,7 @@ pub(super) mod tests {
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
-    const OPTIONS: Options = Options {
-        takeover: false,
-        keepalive: Duration::from_secs(33),
-        user_timeout: Duration::from_secs(44),
-    };
+    const OPTIONS: Options = Options { takeover: false, user_timeout: Duration::from_secs(44) };
 
     const TAKEOVER: Options = Options { takeover: true, ..OPTIONS };
 
@@ -277,9 +270,8 @@ pub(super) mod tests {
         };
         let socket = SockRef::from(&stream);
         assert!(socket.tcp_nodelay().expect("TCP_NODELAY"));
-        assert!(socket.keepalive().expect("SO_KEEPALIVE"));
+        assert!(!socket.keepalive().expect("SO_KEEPALIVE"), "heartbeats of our own see more");
         assert!(socket.nonblocking().expect("O_NONBLOCK"));
-        assert_eq!(socket.tcp_keepalive_time().expect("TCP_KEEPIDLE"), OPTIONS.keepalive);
         let user_timeout = socket.tcp_user_timeout().expect("TCP_USER_TIMEOUT");
         assert_eq!(user_timeout, Some(OPTIONS.user_timeout));
         let lowat = socket.tcp_notsent_lowat().expect("TCP_NOTSENT_LOWAT");

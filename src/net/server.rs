@@ -134,11 +134,8 @@ fn options_of(config: &Config) -> Options {
         .saturating_add(config.heartbeat_timeout_ms)
         .saturating_add(config.close_timeout_ms)
         .min(u64::from(u32::MAX / 2)); // The kernel counts milliseconds in an int.
-    // Whole seconds, at most the kernel's MAX_TCP_KEEPIDLE.
-    let keepalive =
-        Duration::from_secs(config.heartbeat_interval_ms.div_ceil(1_000).clamp(1, 32_767));
     let user_timeout = Duration::from_millis(patience_ms);
-    Options { takeover: config.takeover, keepalive, user_timeout }
+    Options { takeover: config.takeover, user_timeout }
 }
 
 /// Gives the first loop the first listener of every address, and so on.
@@ -314,7 +311,6 @@ mod tests {
     fn the_kernel_gives_a_peer_up_later_than_the_heartbeat_and_not_never() {
         let mut config = config(1, Accept::ReusePort);
         let options = options_of(&config);
-        assert_eq!(options.keepalive, Duration::from_secs(30));
         assert_eq!(options.user_timeout, Duration::from_secs(45));
         config.heartbeat_interval_ms = u64::MAX;
         assert!(bind_all(&config.listen, 1, options_of(&config)).is_ok(), "the kernel takes it");

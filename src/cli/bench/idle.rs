@@ -13,7 +13,8 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Connections that come and go before the first look, so that what is made once is there.
+/// Connections that come and go before the first look, so that what is made once is there, and
+/// again before the last one.
 const WARM_UP_CONNS: usize = 64;
 /// Time between two looks at the memory.
 const LOOK_US: u64 = 100_000;
@@ -83,6 +84,10 @@ fn measure(args: &Args) -> Result<Report, BenchError> {
         progress.show(clock.now_us(), format_args!("{opened} of {} connected", args.conns));
     })?;
     let joined_bytes = settled(&server, &mut fleet, clock)?;
+    fleet.drop_all();
+    settled(&server, &mut fleet, clock)?;
+    // The same few as before the first look: allocators give memory back while they are used.
+    fleet.open_all((0..WARM_UP_CONNS).map(|nth| args.target_of(nth)), |_| {})?;
     fleet.drop_all();
     let after_bytes = settled(&server, &mut fleet, clock)?;
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);

@@ -9,6 +9,8 @@ pub(crate) const TICK_MS: u64 = 100;
 const SLOTS: u32 = 512;
 /// Words of the map of occupied slots.
 const WORDS: u32 = SLOTS / 64;
+/// Entries that are kept for the next ones.
+const KEPT_ENTRIES: usize = 1_024;
 const NONE: u32 = u32::MAX;
 
 /// The tick of the wheel that `mono_ms` falls into. Wraps after 13 years.
@@ -81,6 +83,19 @@ impl Wheel {
             after.prev = prev;
         }
         self.put(index, UNSET);
+        self.give_back();
+    }
+
+    /// Gives back the entries above the highest index that has a deadline.
+    fn give_back(&mut self) {
+        while self.entries.last().is_some_and(|entry| entry.slot == NONE) {
+            self.entries.pop();
+        }
+        if self.entries.capacity() > KEPT_ENTRIES
+            && self.entries.len() < self.entries.capacity() / 4
+        {
+            self.entries.shrink_to(KEPT_ENTRIES.max(self.entries.len() * 2));
+        }
     }
 
     /// Takes one index whose deadline is at or before tick `now`; call it until `None`.
@@ -154,6 +169,19 @@ impl Wheel {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn what_a_crowd_needed_is_given_back() {
+        let mut wheel = Wheel::new(0);
+        for index in 0..20_000 {
+            wheel.set(index, index % 300);
+        }
+        for index in 1..20_000 {
+            wheel.clear(index);
+        }
+        assert!(wheel.entries.capacity() <= KEPT_ENTRIES, "{}", wheel.entries.capacity());
+        assert_eq!(wheel.poll_due(0), Some(0));
+    }
 
     #[test]
     fn fires_as_a_sorted_map_would() {

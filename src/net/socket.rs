@@ -21,12 +21,21 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    /// Registers for both directions, once and for all.
+    /// Registers for what comes in. A new socket is always writable, and would say so at once.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => registry.register(stream, token, Interest::READABLE),
+            Self::Unix(stream) => registry.register(stream, token, Interest::READABLE),
+        }
+    }
+
+    /// Registers for both directions, once it has been full. Room that there is by now is
+    /// announced as room to come is.
+    pub(super) fn watch_writes(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match self {
-            Self::Tcp(stream) => registry.register(stream, token, both),
-            Self::Unix(stream) => registry.register(stream, token, both),
+            Self::Tcp(stream) => registry.reregister(stream, token, both),
+            Self::Unix(stream) => registry.reregister(stream, token, both),
         }
     }
 

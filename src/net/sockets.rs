@@ -29,6 +29,8 @@ pub(super) struct Entry {
     pub(super) side: ReadSide,
     /// The shard does not want to be given more.
     pub(super) paused: bool,
+    /// It has been full once: the poll announces room in it from then on.
+    pub(super) watches_writes: bool,
     /// The last write left something: the next writable edge is news to the shard.
     pub(super) blocked: bool,
     /// In the ready list.
@@ -39,7 +41,15 @@ impl Entry {
     /// A new connection: nothing known, nothing promised.
     pub(super) const fn new(socket: Socket, seat: Seat) -> Self {
         let side = ReadSide::Empty;
-        Self { socket, seat, side, paused: false, blocked: false, queued: false }
+        Self {
+            socket,
+            seat,
+            side,
+            paused: false,
+            watches_writes: false,
+            blocked: false,
+            queued: false,
+        }
     }
 
     /// Whether it belongs into the ready list. True at most once until [`Self::handle_taken`].

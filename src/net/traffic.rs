@@ -7,6 +7,7 @@
 use super::event_loop::EventLoop;
 use super::peer::Sent;
 use super::socket::{Input, Output, read_once, write_once};
+use super::token::Target;
 use crate::broker::{ConnKey, Disconnect, Now};
 use crate::engine::{Action, Appetite, Progress};
 use crate::limits::{READS_PER_TICK_MAX, WRITES_PER_SLICE_MAX, WRITEV_SLICES_MAX};
@@ -92,6 +93,12 @@ impl EventLoop {
         match output {
             Output::Taken(bytes, progress) => {
                 entry.blocked = progress == Progress::Blocked;
+                let is_first = entry.blocked && !entry.watches_writes;
+                entry.watches_writes |= entry.blocked;
+                let token = Target::Connection(key).token();
+                if is_first && entry.socket.watch_writes(self.poll.registry(), token).is_err() {
+                    return self.shard.handle_error(key, now); // No memory left for the watch.
+                }
                 self.shard.handle_written(key, bytes, progress, now);
             }
             Output::Failed => self.shard.handle_error(key, now),

@@ -232,3 +232,32 @@ fn a_stalled_member_of_a_quiet_room_does_not_pin_what_a_busy_room_gets() {
         assert_eq!(rig.offered(key), queued);
     }
 }
+
+#[test]
+fn a_backlog_at_its_bound_pins_at_most_one_and_a_half_times_that() {
+    const BOUND: usize = 1024 * 1024;
+    for (bytes, burst) in [(128, 1), (128, 64), (1_000, 1), (5_000, 3), (70_000, 1), (300_000, 2)] {
+        let options = RoomOptions {
+            overflow: Overflow::DropOldest,
+            raw_drops: RawDrops::Silent,
+            outbox_bytes_max: BOUND,
+            ..RoomOptions::default()
+        };
+        let mut rig = Rig::new(options);
+        let (speaker, stalled) = (rig.settled(true), rig.settled(true));
+        for nth in 0..3 * BOUND / (bytes * burst) {
+            for _ in 0..burst {
+                rig.publish(speaker, &vec![7; bytes]);
+            }
+            rig.shard.end_tick(rig.now);
+            rig.read_all(speaker);
+            if nth == 0 {
+                rig.write(stalled, 0, Progress::Blocked);
+            }
+            let pinned = rig.shard.counters().pinned_bytes;
+            assert!(pinned <= (BOUND + BOUND / 2) as u64, "{bytes} B by {burst}: {pinned}");
+        }
+        let counters = rig.shard.counters();
+        assert!(counters.messages_dropped > 0, "{bytes} B by {burst}: it was at its bound");
+    }
+}

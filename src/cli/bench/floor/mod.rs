@@ -1,9 +1,13 @@
 //! `fanfare bench floor`: the denominator, what the kernel alone costs.
 //!
 //! A bare loop that reads, finds where frames end, and sends ready-made frames by non-blocking
-//! sends. Not here, on purpose: everything a broker has (order, history, limits, heartbeats, slow
-//! readers, errors of clients). Invariant: per member there is one send, and nothing else.
+//! sends, from the buffer they were read into. Not here, on purpose: everything a broker has (order
+//! across publishers, history, limits, heartbeats, slow readers, errors of clients). Invariant: per
+//! member there is one send, and nothing else.
 
+mod buffers;
+mod frames;
+mod greeting;
 mod peer;
 mod rooms;
 mod server;

@@ -1,11 +1,15 @@
-//! One client of the floor: its socket, and what the kernel did not take of its output.
+//! One client of the floor: its socket, and where the kernel has to go on.
 
-use crate::http::{Fields, parse_head};
-use crate::limits::HTTP_HEAD_BYTES_MAX;
-use crate::ws;
+use super::buffers::Buffer;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use std::io::{self, Read, Write};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Read, Write};
+use std::ops::Range;
+use std::rc::Rc;
+
+/// Slices that one send goes on with.
+const SLICES_MAX: usize = 64;
 
 /// A client.
 #[derive(Debug)]
@@ -13,42 +17,23 @@ pub(super) struct Peer {
     stream: TcpStream,
     /// The room it is in, once its handshake is done.
     pub(super) room: Option<usize>,
-    /// Bytes of a handshake or a frame that is not complete.
+    /// Bytes of a request or a frame that is not complete.
     pub(super) carry: Vec<u8>,
-    /// What the kernel did not take yet.
-    unsent: Vec<u8>,
-}
-
-/// A complete handshake.
-#[derive(PartialEq, Eq, Debug)]
-pub(super) struct Greeting {
-    /// The path, which names the room.
-    pub(super) path: String,
-    /// Our answer.
-    pub(super) answer: Vec<u8>,
-    /// Bytes of the request.
-    pub(super) bytes: usize,
-}
-
-/// Reads a handshake at the front of `input`: none while it is incomplete, or if it is none.
-pub(super) fn greet(input: &[u8]) -> io::Result<Option<Greeting>> {
-    let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") else {
-        let is_long = input.len() > HTTP_HEAD_BYTES_MAX;
-        return if is_long { Err(io::ErrorKind::InvalidData.into()) } else { Ok(None) };
-    };
-    let mut fields = Fields::new();
-    let head = input.get(..end + 4).unwrap_or_default();
-    let head = parse_head(head, &mut fields).map_err(|_| io::ErrorKind::InvalidData)?;
-    let upgrade = ws::check(&head).map_err(|_| io::ErrorKind::InvalidData)?;
-    let mut answer = Vec::new();
-    upgrade.push_response(&mut answer, None);
-    Ok(Some(Greeting { path: head.path.to_owned(), answer, bytes: end + 4 }))
+    /// What the kernel did not take yet: places in buffers.
+    unsent: VecDeque<(Buffer, Range<usize>)>,
+    watches_writes: bool,
 }
 
 impl Peer {
     /// A client just accepted.
     pub(super) const fn new(stream: TcpStream) -> Self {
-        Self { stream, room: None, carry: Vec::new(), unsent: Vec::new() }
+        Self {
+            stream,
+            room: None,
+            carry: Vec::new(),
+            unsent: VecDeque::new(),
+            watches_writes: false,
+        }
     }
 
     /// Starts to watch for input.
@@ -65,37 +50,81 @@ impl Peer {
         }
     }
 
-    /// Sends `bytes`, behind what is still unsent.
+    /// Sends a part of a buffer, behind what is still unsent. Returns how many sends it took.
     pub(super) fn send(
         &mut self,
-        bytes: &[u8],
+        buffer: &Buffer,
+        part: &Range<usize>,
         registry: &Registry,
         token: Token,
-    ) -> io::Result<()> {
+    ) -> io::Result<u64> {
         if !self.unsent.is_empty() {
-            self.unsent.extend_from_slice(bytes);
-            return Ok(());
+            self.unsent.push_back((Rc::clone(buffer), part.clone()));
+            return Ok(0);
         }
-        let taken = taken(self.stream.write(bytes))?;
-        if let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
-            self.unsent.extend_from_slice(rest);
-            let both = Interest::READABLE | Interest::WRITABLE;
-            registry.reregister(&mut self.stream, token, both)?;
+        let taken = taken(self.stream.write(buffer.get(part.clone()).unwrap_or_default()))?;
+        if taken < part.len() {
+            self.unsent.push_back((Rc::clone(buffer), part.start + taken..part.end));
+            if !self.watches_writes {
+                self.watches_writes = true;
+                let both = Interest::READABLE | Interest::WRITABLE;
+                registry.reregister(&mut self.stream, token, both)?;
+            }
         }
-        Ok(())
+        Ok(1)
     }
 
-    /// Goes on with what is unsent.
-    pub(super) fn resume(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        if self.unsent.is_empty() {
-            return Ok(());
+    /// Sends a few bytes to a client that waits for them; one that did not read so little goes.
+    pub(super) fn send_small(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let is_whole = self.unsent.is_empty() && self.stream.write(bytes)? == bytes.len();
+        if is_whole { Ok(()) } else { Err(io::ErrorKind::ConnectionAborted.into()) }
+    }
+
+    /// Goes on with what is unsent, `join` saying whether in one send. Returns how many it took.
+    pub(super) fn resume(&mut self, join: usize) -> io::Result<u64> {
+        let mut sends = 0;
+        while !self.unsent.is_empty() {
+            let slices = [IoSlice::new(&[]); SLICES_MAX];
+            let taken = self.send_front(slices, join)?;
+            sends += 1;
+            if self.advance(taken) {
+                break; // The kernel took less than it was offered: it will say when it takes more.
+            }
         }
-        let taken = taken(self.stream.write(&self.unsent))?;
-        self.unsent.drain(..taken);
-        if self.unsent.is_empty() {
-            registry.reregister(&mut self.stream, token, Interest::READABLE)?;
+        Ok(sends)
+    }
+
+    fn send_front<'a>(
+        &'a self,
+        mut slices: [IoSlice<'a>; SLICES_MAX],
+        join: usize,
+    ) -> io::Result<usize> {
+        let mut stream = &self.stream;
+        let mut count = 0;
+        for (slice, (buffer, range)) in slices.iter_mut().take(join).zip(&self.unsent) {
+            *slice = IoSlice::new(buffer.get(range.clone()).unwrap_or_default());
+            count += 1;
         }
-        Ok(())
+        match slices.get(..count).unwrap_or_default() {
+            [one] => taken(stream.write(one)),
+            several => taken(stream.write_vectored(several)),
+        }
+    }
+
+    /// Takes so many bytes off the front; whether the part they end in is not done.
+    fn advance(&mut self, mut taken: usize) -> bool {
+        while let Some((_, range)) = self.unsent.front_mut() {
+            if range.len() > taken {
+                range.start += taken;
+                return true;
+            }
+            taken -= range.len();
+            self.unsent.pop_front();
+            if taken == 0 {
+                return false;
+            }
+        }
+        false
     }
 }
 
@@ -104,25 +133,5 @@ fn taken(written: io::Result<usize>) -> io::Result<usize> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
         other => other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_handshake_is_answered_once_it_is_whole() {
-        let mut request = Vec::new();
-        ws::client_request(&mut request, "127.0.0.1:1", "/raw/a?echo=0", b"the sample nonce");
-        let whole = [&request[..], b"\x81\x00"].concat();
-        let greeting = greet(&whole).expect("a handshake").expect("all of it");
-        assert_eq!((greeting.path.as_str(), greeting.bytes), ("/raw/a", request.len()));
-        let answer = ws::check_response(&greeting.answer, b"the sample nonce");
-        assert_eq!(answer, Ok(ws::Decoded::Complete(greeting.answer.len())));
-        for len in 0..request.len() {
-            assert_eq!(greet(&whole[..len]).expect("a beginning"), None);
-        }
-        assert!(greet(b"GET / HTTP/1.1\r\n\r\n").is_err());
     }
 }

@@ -1,11 +1,15 @@
 //! The floor's loop: poll, read, send.
+//!
+//! Invariant: what a read brought is sent before the next read, from the buffer it was read into.
 
 use super::Kind;
-use super::peer::{Peer, greet};
-use super::rooms::{Rooms, Stop, push_frames};
+use super::buffers::{Buffer, Buffers};
+use super::frames::{Part, Stop, bare};
+use super::greeting::{Greeting, push_answer};
+use super::peer::Peer;
+use super::rooms::Rooms;
 use crate::cli::bench::error::BenchError;
-use crate::limits::{EVENTS_PER_TICK_MAX, LISTEN_BACKLOG, RECV_BUFFER_BYTES};
-use crate::ws;
+use crate::limits::{EVENTS_PER_TICK_MAX, LISTEN_BACKLOG};
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
@@ -13,9 +17,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 const LISTENER: Token = Token(usize::MAX);
-const CLOSE_NORMAL: u16 = 1000;
+/// A close frame with code 1000.
+const CLOSE: &[u8] = b"\x88\x02\x03\xe8";
 
 /// The loop's whole state.
 #[derive(Debug)]
@@ -25,12 +31,30 @@ pub(super) struct Floor {
     address: SocketAddr,
     kind: Kind,
     join: usize,
-    buffer: Box<[u8]>,
+    buffers: Buffers,
     peers: Vec<Option<Peer>>,
     free: Vec<usize>,
     rooms: Rooms,
-    /// What an echo is laid out in.
-    scratch: Vec<u8>,
+    /// The sends of the read in hand.
+    parts: Vec<Part>,
+    counts: Counts,
+}
+
+/// What was sent so far: messages, and the system calls that it took.
+#[derive(Clone, Copy, Default, Debug)]
+struct Counts {
+    messages: u64,
+    sends: u64,
+}
+
+/// What is made of a read.
+enum Next {
+    /// More of it may come.
+    Wait,
+    /// There are parts to be sent.
+    Send,
+    /// The client goes.
+    Leave,
 }
 
 impl Floor {
@@ -45,11 +69,12 @@ impl Floor {
             listener,
             kind,
             join,
-            buffer: vec![0; RECV_BUFFER_BYTES].into(),
+            buffers: Buffers::default(),
             peers: Vec::new(),
             free: Vec::new(),
             rooms: Rooms::default(),
-            scratch: Vec::new(),
+            parts: Vec::new(),
+            counts: Counts::default(),
         })
     }
 
@@ -72,7 +97,6 @@ impl Floor {
                     Token(index) => self.handle_event(index, event),
                 }
             }
-            self.send();
         }
     }
 
@@ -97,115 +121,155 @@ impl Floor {
     }
 
     fn handle_event(&mut self, index: usize, event: &Event) {
-        let Some(mut peer) = self.peers.get_mut(index).and_then(Option::take) else { return };
-        let resumed = if event.is_writable() {
-            peer.resume(self.poll.registry(), Token(index))
-        } else {
-            Ok(())
-        };
-        let stays = resumed.is_ok()
-            && (!event.is_readable() || self.read(index, &mut peer, event.is_read_closed()));
+        let stays = (!event.is_writable() || self.resume(index).is_ok())
+            && (!event.is_readable() || self.read(index, event.is_read_closed()));
         if stays {
-            if let Some(place) = self.peers.get_mut(index) {
-                *place = Some(peer);
-            }
-        } else {
-            if let Some(room) = peer.room {
-                self.rooms.leave(room, index);
-            }
-            self.free.push(index);
+            return;
         }
+        let Some(peer) = self.peers.get_mut(index).and_then(Option::take) else { return };
+        if let Some(room) = peer.room {
+            self.rooms.leave(room, index);
+        }
+        self.free.push(index);
+    }
+
+    fn peer(&self, index: usize) -> Option<&Peer> {
+        self.peers.get(index)?.as_ref()
+    }
+
+    fn resume(&mut self, index: usize) -> io::Result<()> {
+        if let Some(Some(peer)) = self.peers.get_mut(index) {
+            self.counts.sends += peer.resume(self.join)?;
+        }
+        Ok(())
     }
 
     /// Reads what is there; whether the client stays.
-    fn read(&mut self, index: usize, peer: &mut Peer, closed: bool) -> bool {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let stays = loop {
-            match peer.read(&mut buffer) {
-                Ok(Some(0)) | Err(_) => break false,
-                Ok(None) => break true,
-                Ok(Some(count)) => {
-                    let input = buffer.get_mut(..count).unwrap_or_default();
-                    if self.handle_input(index, peer, input).is_err() {
-                        break false;
-                    }
-                    if count < buffer.len() && !closed {
-                        break true;
-                    }
-                }
+    fn read(&mut self, index: usize, closed: bool) -> bool {
+        loop {
+            let carried = self.peer(index).map_or(0, |peer| peer.carry.len());
+            let mut buffer = self.buffers.take(carried);
+            let next = self.read_into(index, &mut buffer);
+            if let Ok((Next::Send, _)) = next {
+                self.send(index, &buffer);
             }
-        };
-        self.buffer = buffer;
-        stays
-    }
-
-    /// Deals with input; an error ends the connection.
-    fn handle_input(&mut self, index: usize, peer: &mut Peer, input: &mut [u8]) -> io::Result<()> {
-        if peer.carry.is_empty() {
-            return self.handle_bytes(index, peer, input);
+            self.buffers.put(buffer);
+            match next {
+                Ok((Next::Wait | Next::Send, is_full)) if is_full || closed => {}
+                Ok((Next::Wait | Next::Send, _)) => return true,
+                Ok((Next::Leave, _)) | Err(_) => return false,
+            }
         }
-        let mut whole = std::mem::take(&mut peer.carry);
-        whole.extend_from_slice(input);
-        self.handle_bytes(index, peer, &mut whole)
     }
 
-    fn handle_bytes(&mut self, index: usize, peer: &mut Peer, input: &mut [u8]) -> io::Result<()> {
-        let Some(room) = peer.room else {
-            let Some(greeting) = greet(input)? else {
+    /// Reads once, behind what was carried over. Also says whether there may be more to read.
+    fn read_into(&mut self, index: usize, buffer: &mut Buffer) -> io::Result<(Next, bool)> {
+        let Some(Some(peer)) = self.peers.get_mut(index) else { return Ok((Next::Wait, false)) };
+        let bytes = Rc::get_mut(buffer).expect("a buffer that was taken is nobody else's");
+        let carried = peer.carry.len();
+        let (front, space) =
+            bytes.split_at_mut_checked(carried).ok_or(io::ErrorKind::FileTooLarge)?;
+        let Some(count) = peer.read(space)? else { return Ok((Next::Wait, false)) };
+        if count == 0 {
+            return Ok((Next::Leave, false));
+        }
+        let is_full = count == space.len();
+        front.copy_from_slice(&peer.carry);
+        peer.carry.clear();
+        let input = bytes.get_mut(..carried + count).unwrap_or_default();
+        Ok((self.handle_input(index, input)?, is_full))
+    }
+
+    fn handle_input(&mut self, index: usize, mut input: &mut [u8]) -> io::Result<Next> {
+        let Some(Some(peer)) = self.peers.get_mut(index) else { return Ok(Next::Leave) };
+        if peer.room.is_none() {
+            let Some(greeting) = Greeting::read(input)? else {
                 peer.carry.extend_from_slice(input);
-                return Ok(());
+                return Ok(Next::Wait);
             };
-            peer.send(&greeting.answer, self.poll.registry(), Token(index))?;
-            peer.room = Some(match self.kind {
-                Kind::Fanout => self.rooms.join(&greeting.path, index),
-                Kind::Echo | Kind::Connect => 0,
-            });
-            let rest = input.get_mut(greeting.bytes..).unwrap_or_default();
-            return if rest.is_empty() { Ok(()) } else { self.handle_bytes(index, peer, rest) };
-        };
-        let stop = match self.kind {
-            Kind::Fanout => self.rooms.publish(room, input),
-            Kind::Echo => {
-                self.scratch.clear();
-                let scratch = &mut self.scratch;
-                let stop = push_frames(input, |opcode, payload| {
-                    ws::push_frame(scratch, opcode, payload);
-                });
-                if !self.scratch.is_empty() {
-                    peer.send(&self.scratch, self.poll.registry(), Token(index))?;
+            let (counts, bytes) = (self.counts, greeting.bytes);
+            let answer = match greeting.key {
+                Some(key) => {
+                    peer.room = Some(match self.kind {
+                        Kind::Fanout => self.rooms.join(greeting.path, index),
+                        Kind::Echo | Kind::Connect => 0,
+                    });
+                    let mut answer = Vec::new();
+                    push_answer(&mut answer, key);
+                    answer
                 }
-                stop
+                None => counts.response(),
+            };
+            self.answer(index, &answer)?;
+            input = input.get_mut(bytes..).unwrap_or_default();
+            if input.is_empty() {
+                return Ok(Next::Wait);
             }
-            Kind::Connect => push_frames(input, |_, _| {}),
-        };
-        match stop.map_err(|_| io::ErrorKind::InvalidData)? {
-            Stop::Incomplete(whole) => {
-                peer.carry.extend_from_slice(input.get(whole..).unwrap_or_default());
-                Ok(())
+        }
+        self.handle_frames(index, input)
+    }
+
+    fn handle_frames(&mut self, index: usize, input: &mut [u8]) -> io::Result<Next> {
+        self.parts.clear();
+        let stop = bare(input, self.join, &mut self.parts).map_err(|_| io::ErrorKind::InvalidData);
+        match stop? {
+            Stop::Incomplete(from) => {
+                if let Some(Some(peer)) = self.peers.get_mut(index) {
+                    peer.carry.extend_from_slice(input.get(from..).unwrap_or_default());
+                }
+                let is_nothing = self.parts.is_empty() || self.kind == Kind::Connect;
+                Ok(if is_nothing { Next::Wait } else { Next::Send })
             }
             Stop::Close => {
-                let mut close = Vec::new();
-                ws::push_close(&mut close, CLOSE_NORMAL, "");
-                peer.send(&close, self.poll.registry(), Token(index))?;
-                Err(io::ErrorKind::ConnectionAborted.into())
+                self.answer(index, CLOSE)?;
+                Ok(Next::Leave)
             }
         }
     }
 
-    /// Sends what this turn brought to everybody in its room.
-    fn send(&mut self) {
-        while let Some((index, room)) = self.rooms.take_dirty() {
-            for range in room.sends(self.join) {
-                let bytes = room.frames.get(range).unwrap_or_default();
-                for &member in &room.members {
-                    if let Some(Some(peer)) = self.peers.get_mut(member) {
-                        // Whoever is gone will be read to its end.
-                        let _ = peer.send(bytes, self.poll.registry(), Token(member));
-                    }
+    fn answer(&mut self, index: usize, bytes: &[u8]) -> io::Result<()> {
+        let Some(Some(peer)) = self.peers.get_mut(index) else { return Ok(()) };
+        peer.send_small(bytes)
+    }
+
+    /// Sends the parts to everybody in the sender's room, or back.
+    fn send(&mut self, index: usize, buffer: &Buffer) {
+        let room = self.peer(index).and_then(|peer| peer.room);
+        let Self { peers, rooms, parts, kind, counts, poll, .. } = self;
+        let own = [index];
+        let members = match (kind, room) {
+            (Kind::Fanout, Some(room)) => rooms.members(room),
+            (Kind::Echo, _) => &own,
+            (Kind::Fanout, None) | (Kind::Connect, _) => &[],
+        };
+        for part in &*parts {
+            let Part { bytes, messages } = part;
+            for &member in members {
+                if let Some(Some(peer)) = peers.get_mut(member) {
+                    // Whoever is gone will be read to its end.
+                    let sent = peer.send(buffer, bytes, poll.registry(), Token(member));
+                    counts.sends += sent.unwrap_or_default();
                 }
             }
-            self.rooms.put(index, room);
+            counts.messages += (messages * members.len()) as u64;
         }
+    }
+}
+
+impl Counts {
+    /// The counts under the names that the broker has for them.
+    fn response(self) -> Vec<u8> {
+        let Self { messages, sends } = self;
+        let body = format!(
+            "# TYPE fanfare_messages_delivered counter\nfanfare_messages_delivered_total {messages}\n\
+             # TYPE fanfare_writes counter\nfanfare_writes_total {sends}\n# EOF\n"
+        );
+        let length = body.len();
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/openmetrics-text; version=1.0.0\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .into_bytes()
     }
 }
 

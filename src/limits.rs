@@ -70,6 +70,15 @@ pub const EMPTY_FRAGMENTS_MAX: u16 = 1024;
 /// Too low: nothing breaks. Too high: a ping flood that is never read grows the outbox.
 pub const PONGS_QUEUED_MAX: u8 = 16;
 
+// --- compression ---------------------------------------------------------------------------
+
+/// Default for how hard to try to make a message smaller, 1 to 9. Too low: more bytes. Too high:
+/// several times the CPU for a few bytes less (`docs/benchmarks/`).
+pub const COMPRESSION_LEVEL: u8 = 1;
+/// Default for the smallest message that is compressed. Too low: CPU for a few bytes. Too high:
+/// bytes on the wire.
+pub const COMPRESSION_THRESHOLD_BYTES: usize = 1024;
+
 // --- rooms ---------------------------------------------------------------------------------
 
 /// Bytes of a room's name. Too low: structured names don't fit. Too high: names dominate memory.

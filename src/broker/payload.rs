@@ -16,14 +16,18 @@ pub enum PayloadKind {
 pub enum Encoding {
     /// Bare payloads in WebSocket frames, for `/raw/{room}`.
     Raw,
+    /// The same, compressed where that pays, for clients that keep a window of 32 KiB.
+    RawDeflate,
+    /// The same, compressed for a window of 512 bytes, which fits every smaller one.
+    RawDeflateSmall,
 }
 
 impl Encoding {
     /// How many encodings there are; the length of any table with an entry for each.
-    pub const COUNT: usize = 1;
+    pub const COUNT: usize = 3;
 
     /// Every encoding, in the order of [`Self::index`].
-    pub const ALL: [Self; Self::COUNT] = [Self::Raw];
+    pub const ALL: [Self; Self::COUNT] = [Self::Raw, Self::RawDeflate, Self::RawDeflateSmall];
 
     /// Place in a table with one entry per encoding.
     pub const fn index(self) -> usize {

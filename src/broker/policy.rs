@@ -30,6 +30,19 @@ pub enum RawDrops {
     Silent,
 }
 
+/// How messages are compressed for clients that agreed to permessage-deflate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Compression {
+    /// The extension is not agreed to.
+    Off,
+    /// Each message by itself, once for all who get it.
+    #[default]
+    Shared,
+    /// With what the connection was sent before as context, once for each connection; as `Shared`
+    /// where there is no context left to give.
+    Private,
+}
+
 /// The options of one room, fixed when it is created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RoomOptions {
@@ -41,6 +54,8 @@ pub struct RoomOptions {
     pub outbox_bytes_max: usize,
     /// Messages a member's outbox may hold while the kernel takes no more.
     pub outbox_messages_max: u32,
+    /// How its messages are compressed.
+    pub compression: Compression,
 }
 
 impl Default for RoomOptions {
@@ -50,6 +65,7 @@ impl Default for RoomOptions {
             raw_drops: RawDrops::default(),
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             outbox_messages_max: OUTBOX_MESSAGES_MAX,
+            compression: Compression::default(),
         }
     }
 }

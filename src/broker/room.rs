@@ -15,6 +15,18 @@ pub struct LoopMembers {
     pub counts: [u32; Encoding::COUNT],
 }
 
+impl LoopMembers {
+    /// Members that get the room in that encoding.
+    pub fn count(&self, encoding: Encoding) -> u32 {
+        self.counts.get(encoding.index()).copied().unwrap_or_default()
+    }
+
+    /// The encodings in which somebody there gets the room.
+    pub fn encodings(&self) -> impl Iterator<Item = Encoding> {
+        Encoding::ALL.into_iter().zip(self.counts).filter(|(_, count)| *count > 0).map(|(e, _)| e)
+    }
+}
+
 /// What a publication got from its room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Published {

@@ -23,7 +23,7 @@ pub use log::{Log, LogFilter, LogFormat, LogLevel};
 pub use rooms::ROOM_KEYS;
 pub use setting::{SETTINGS, Setting};
 
-use crate::broker::RoomPolicies;
+use crate::broker::{Compression, RoomPolicies};
 use crate::limits;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -41,6 +41,33 @@ pub enum Accept {
     LeastConnections,
     /// One acceptor, to a loop drawn by lot.
     Random,
+}
+
+/// How permessage-deflate is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CompressionConfig {
+    /// In rooms that fit no pattern of their own.
+    pub rooms: Compression,
+    /// On `/echo`.
+    pub echo: Compression,
+    /// How hard to try, 1 to 9.
+    pub level: u8,
+    /// Smallest message that is compressed.
+    pub threshold_bytes: usize,
+    /// Connections that may have a context of their own.
+    pub contexts_max: usize,
+}
+
+impl Default for CompressionConfig {
+    fn default() -> Self {
+        Self {
+            rooms: Compression::default(),
+            echo: Compression::default(),
+            level: limits::COMPRESSION_LEVEL,
+            threshold_bytes: limits::COMPRESSION_THRESHOLD_BYTES,
+            contexts_max: 0,
+        }
+    }
 }
 
 /// Every setting, checked. `docs/config.md` says what each means.
@@ -82,6 +109,8 @@ pub struct Config {
     pub drain_timeout_ms: u64,
     /// Time an empty room is kept.
     pub room_grace_ms: u64,
+    /// permessage-deflate.
+    pub compression: CompressionConfig,
     /// Options of rooms by pattern; the defaults carry the outbox bounds above.
     pub rooms: RoomPolicies,
     /// The log.
@@ -111,6 +140,7 @@ impl Default for Config {
             drain_window_ms: limits::DRAIN_WINDOW_MS,
             drain_timeout_ms: limits::DRAIN_TIMEOUT_MS,
             room_grace_ms: limits::ROOM_GRACE_MS,
+            compression: CompressionConfig::default(),
             rooms: RoomPolicies::default(),
             log: Log::default(),
             warnings: Vec::new(),

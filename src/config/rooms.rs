@@ -6,7 +6,7 @@ use super::file::{place_at, unknown_key, value};
 use super::layers::{Draft, File, named};
 use super::setting::{outbox_bytes, outbox_messages};
 use super::value::{self, Value, Wanted};
-use crate::broker::{BadPattern, Overflow, RawDrops, RoomOptions, RoomPattern};
+use crate::broker::{BadPattern, Compression, Overflow, RawDrops, RoomOptions, RoomPattern};
 use crate::limits::ROOM_PATTERNS_MAX;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -15,7 +15,7 @@ use toml::de::DeValue;
 pub(super) const KEY: &str = "rooms";
 
 /// The keys of one `[[rooms]]`: name, default, meaning.
-pub static ROOM_KEYS: [(&str, &str, &str); 5] = [
+pub static ROOM_KEYS: [(&str, &str, &str); 6] = [
     (
         "pattern",
         "none, must be given",
@@ -26,6 +26,7 @@ pub static ROOM_KEYS: [(&str, &str, &str); 5] = [
     ("raw_drops", "\"disconnect\"", "What drops mean to raw members, which can't be told of them"),
     ("outbox_bytes_max", "as in `[limits]`", "Bytes that may wait for one slow member"),
     ("outbox_messages_max", "as in `[limits]`", "Messages that may wait for one slow member"),
+    ("compression", "as in `[compression]`", "How messages are compressed: shared, off or private"),
 ];
 
 const OVERFLOWS: &[(&str, Overflow)] = &[
@@ -33,6 +34,13 @@ const OVERFLOWS: &[(&str, Overflow)] = &[
     ("drop-oldest", Overflow::DropOldest),
     ("drop-newest", Overflow::DropNewest),
     ("latest", Overflow::Latest),
+];
+
+/// The ways of compressing; also those of `[compression]`.
+pub(super) const COMPRESSIONS: &[(&str, Compression)] = &[
+    ("shared", Compression::Shared),
+    ("off", Compression::Off),
+    ("private", Compression::Private),
 ];
 
 const RAW_DROPS: &[(&str, RawDrops)] =
@@ -46,6 +54,7 @@ struct Written {
     raw_drops: RawDrops,
     outbox_bytes_max: Option<usize>,
     outbox_messages_max: Option<u32>,
+    compression: Option<Compression>,
 }
 
 /// One entry without mistakes of its own.
@@ -71,6 +80,7 @@ impl RoomDraft {
             outbox_messages_max: written
                 .outbox_messages_max
                 .unwrap_or(defaults.outbox_messages_max),
+            compression: written.compression.unwrap_or(defaults.compression),
         }
     }
 }
@@ -80,6 +90,7 @@ pub(super) fn defaults(config: &Config) -> RoomOptions {
     RoomOptions {
         outbox_bytes_max: config.outbox_bytes_max,
         outbox_messages_max: config.outbox_messages_max,
+        compression: config.compression.rooms,
         ..RoomOptions::default()
     }
 }
@@ -158,6 +169,9 @@ fn set(written: &mut Written, name: &str, value: &Value<'_>) -> Option<Result<()
         "outbox_bytes_max" => outbox_bytes(value).map(|n| written.outbox_bytes_max = Some(n)),
         "outbox_messages_max" => {
             outbox_messages(value).map(|n| written.outbox_messages_max = Some(n))
+        }
+        "compression" => {
+            value::choice(value, COMPRESSIONS).map(|how| written.compression = Some(how))
         }
         _ => return None,
     })

@@ -5,6 +5,7 @@
 
 use super::listen::ListenAddr;
 use super::log::{LOG_FORMATS, LOG_LEVELS, LogFilter};
+use super::rooms::COMPRESSIONS;
 use super::value::{self, Value, Wanted};
 use super::{Accept, Config, check};
 use crate::limits::{LOOPS_MAX, MESSAGE_BYTES_CEILING};
@@ -64,7 +65,7 @@ pub(super) fn by_flag(flag: &str) -> Option<&'static Setting> {
 }
 
 /// Every setting, in the order of the documentation.
-pub static SETTINGS: [Setting; 20] = [
+pub static SETTINGS: [Setting; 25] = [
     Setting {
         key: "listen",
         flag: "listen",
@@ -222,6 +223,59 @@ pub static SETTINGS: [Setting; 20] = [
         apply: |config, value| value::duration_ms(value, 0).map(|ms| config.room_grace_ms = ms),
     },
     Setting {
+        key: "compression.rooms",
+        flag: "compression-rooms",
+        value_name: "HOW",
+        default: "shared",
+        meaning: "How rooms compress for clients that offer permessage-deflate: each message once \
+                  for all (shared), not at all (off), or once for each connection with a context \
+                  of its own (private)",
+        apply: |config, value| {
+            value::choice(value, COMPRESSIONS).map(|how| config.compression.rooms = how)
+        },
+    },
+    Setting {
+        key: "compression.echo",
+        flag: "compression-echo",
+        value_name: "HOW",
+        default: "shared",
+        meaning: "The same for /echo",
+        apply: |config, value| {
+            value::choice(value, COMPRESSIONS).map(|how| config.compression.echo = how)
+        },
+    },
+    Setting {
+        key: "compression.level",
+        flag: "compression-level",
+        value_name: "N",
+        default: "1",
+        meaning: "How hard to try, from 1 (fast) to 9 (small)",
+        apply: |config, value| {
+            value::count(value, 1..=9).map(|n| config.compression.level = level(n))
+        },
+    },
+    Setting {
+        key: "compression.threshold_bytes",
+        flag: "compression-threshold-bytes",
+        value_name: "SIZE",
+        default: "1KiB",
+        meaning: "Smallest message that is compressed",
+        apply: |config, value| {
+            value::size(value, 0..=MESSAGE_BYTES_CEILING)
+                .map(|n| config.compression.threshold_bytes = n)
+        },
+    },
+    Setting {
+        key: "compression.contexts_max",
+        flag: "compression-contexts-max",
+        value_name: "N",
+        default: "0",
+        meaning: "Connections with a context of their own, of some 430 KiB each, where private",
+        apply: |config, value| {
+            value::count(value, 0..=SLOTS_CEILING).map(|n| config.compression.contexts_max = n)
+        },
+    },
+    Setting {
         key: "log.level",
         flag: "log-level",
         value_name: "LEVEL",
@@ -259,6 +313,11 @@ fn loops(value: &Value<'_>) -> Result<usize, Wanted> {
         | Value::Other(_) => value::count(value, 0..=LOOPS_MAX as u64)
             .map_err(|_| format!("\"auto\", or a whole number from 1 to {LOOPS_MAX}")),
     }
+}
+
+/// A level that was found to be within its bounds.
+fn level(checked: usize) -> u8 {
+    u8::try_from(checked).unwrap_or(u8::MAX)
 }
 
 /// An outbox's bound in bytes, or auto, which `check` replaces by a number.
@@ -344,6 +403,11 @@ mod tests {
             "1s",
             "1s",
             "1s",
+            "off",
+            "off",
+            "6",
+            "2KiB",
+            "7",
             "debug",
             "json",
         ];

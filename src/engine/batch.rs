@@ -76,16 +76,18 @@ pub(crate) enum HomeCommand {
 /// A home's answer to one connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reply {
-    Joined { key: ConnKey, room: RoomHandle, seq: u64, options: RoomOptions },
+    Joined { key: ConnKey, room: RoomHandle, encoding: Encoding, seq: u64, options: RoomOptions },
     JoinRefused { key: ConnKey },
     Ack { key: ConnKey, published: Published },
     PublishRefused { key: ConnKey, error: CommandError },
 }
 
-/// All that one room published in one tick, in one encoding: contiguous bytes.
+/// All that one room published in one tick, in one encoding: contiguous bytes. Two runs may share
+/// them, where encodings don't differ.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub(crate) room: RoomHandle,
+    pub(crate) encoding: Encoding,
     /// `seq` of the first frame; the others follow without holes.
     pub(crate) first_seq: u64,
     /// Range of [`Batch::bytes`].
@@ -94,8 +96,19 @@ pub(crate) struct Run {
     /// Range of [`Batch::frames`].
     pub(crate) frames_from: u32,
     pub(crate) frames_to: u32,
+    /// Bytes that it is shorter than in its plain form.
+    pub(crate) saved: u32,
     /// Whether any frame leaves out a connection of the destination.
     pub(crate) leaves_out: bool,
+}
+
+impl Run {
+    /// A run without frames.
+    pub(crate) const fn named(room: RoomHandle, encoding: Encoding, first_seq: u64) -> Self {
+        let (start, end, frames_from, frames_to) = (0, 0, 0, 0);
+        let (saved, leaves_out) = (0, false);
+        Self { room, encoding, first_seq, start, end, frames_from, frames_to, saved, leaves_out }
+    }
 }
 
 /// One frame of a run.

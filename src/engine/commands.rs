@@ -41,7 +41,7 @@ impl Shard {
         self.weigh_backlog();
         self.unpark(now);
         self.go_on(now);
-        self.homes.lay_out(&mut self.outgoing);
+        self.homes.lay_out(&mut self.outgoing, &mut self.packing, &mut self.counters);
         // A question to all loops comes back through the same batch, so there may be a second one.
         while self.outgoing.get(self.id.index()).is_some_and(|batch| !batch.is_empty()) {
             let Some(own) = self.outgoing.get_mut(self.id.index()) else { break };
@@ -100,17 +100,17 @@ impl Shard {
         &mut self,
         home: LoopId,
         key: ConnKey,
-        name: &str,
-        hash: u64,
+        (name, hash): (&str, u64),
+        encoding: Encoding,
         now: Now,
     ) {
         if home == self.id {
             let room = RoomRef::Name { name, hash };
-            return self.apply_join(self.id, key, room, Encoding::Raw, now);
+            return self.apply_join(self.id, key, room, encoding, now);
         }
         let Some(batch) = self.outgoing.get_mut(home.index()) else { return };
         let name = batch.push_payload(name.as_bytes());
-        batch.commands.push(HomeCommand::Join { key, name, hash, encoding: Encoding::Raw });
+        batch.commands.push(HomeCommand::Join { key, name, hash, encoding });
     }
 
     /// Sends a message to its room's home.
@@ -140,14 +140,17 @@ impl Shard {
 
     /// Tells a room's home that a member of this loop is gone. Needs no credit: there are at most
     /// as many leaves as memberships.
-    pub(super) fn tell_leave(&mut self, room: RoomHandle, now: Now) {
-        let encoding = Encoding::Raw;
+    pub(super) fn tell_leave(&mut self, room: RoomHandle, encoding: Encoding, now: Now) {
         if room.home == self.id {
             return self.homes.leave(room, self.id, encoding, 1, now);
         }
         let Some(batch) = self.outgoing.get_mut(room.home.index()) else { return };
         match batch.commands.last_mut() {
-            Some(HomeCommand::Leave { room: last, count, .. }) if *last == room => *count += 1,
+            Some(HomeCommand::Leave { room: last, encoding: same, count })
+                if *last == room && *same == encoding =>
+            {
+                *count += 1;
+            }
             _ => batch.commands.push(HomeCommand::Leave { room, encoding, count: 1 }),
         }
     }
@@ -242,6 +245,7 @@ impl Shard {
             Ok(welcome) => Reply::Joined {
                 key,
                 room: welcome.room,
+                encoding,
                 seq: welcome.seq,
                 options: welcome.options,
             },

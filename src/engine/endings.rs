@@ -210,16 +210,16 @@ impl Shard {
     pub(super) fn leave(&mut self, membership: Membership, now: Now) {
         // A pending join is answered with a leave when its reply finds the key stale.
         let Membership::Joined(place) = membership else { return };
-        let Some((room, moved)) = self.members.leave(place) else { return };
+        let Some(left) = self.members.leave(place) else { return };
         self.counters.leaves += 1;
-        if let Some(index) = moved
+        if let Some(index) = left.moved
             && let Some(session) = self.sessions.at_mut(index)
             && let Phase::Raw(raw) = &mut session.phase
             && let Membership::Joined(other) = &mut raw.membership
         {
             other.position = place.position;
         }
-        self.tell_leave(room, now);
+        self.tell_leave(left.room, left.encoding, now);
     }
 }
 

@@ -41,11 +41,11 @@ impl Shard {
 
     fn handle_reply(&mut self, reply: Reply, fresh: &mut Vec<LocalRoom>, now: Now) {
         match reply {
-            Reply::Joined { key, room, seq, options, .. } => {
+            Reply::Joined { key, room, encoding, seq, options } => {
                 match self.enter(key, room, options, seq) {
                     Some(place) => fresh.push(place.room),
                     // It left, or its slot has another tenant: the home must not count it.
-                    None => self.tell_leave(room, now),
+                    None => self.tell_leave(room, encoding, now),
                 }
             }
             Reply::JoinRefused { key, .. } => self.doomed.push((key, Disconnect::OverCapacity)),
@@ -70,7 +70,7 @@ impl Shard {
         if !matches!(raw.membership, Membership::Pending(_)) {
             return None;
         }
-        let place = self.members.join(room, options, key.index, seq);
+        let place = self.members.join(room, session.encoding, options, key.index, seq);
         raw.membership = Membership::Joined(place);
         self.counters.joins += 1;
         Some(place)
@@ -88,7 +88,7 @@ impl Shard {
             Vec::new()
         };
         mark(&mut self.sessions, &left_out, true);
-        let Some((_, room)) = self.members.find(run.room) else {
+        let Some((_, room)) = self.members.find(run.room, run.encoding) else {
             return mark(&mut self.sessions, &left_out, false);
         };
         let kind = if is_small(room.conns.len()) { Dirty::Small } else { Dirty::Large };
@@ -103,7 +103,7 @@ impl Shard {
         let mut given = 0;
         for &index in room.conns.iter().take(settled) {
             let Some(session) = self.sessions.at_mut(index) else { continue };
-            if session.blocked || session.left_out {
+            if session.blocked || session.left_out || session.apart {
                 self.special.push((index, run.start));
                 continue;
             }
@@ -121,6 +121,7 @@ impl Shard {
         self.buffers.hold(buffer, given);
         self.counters.messages_out += u64::from(given) * u64::from(messages);
         self.counters.outbox_bytes += u64::from(given) * u64::from(whole.len());
+        self.counters.deflate_bytes_saved += u64::from(given) * u64::from(run.saved);
         self.hand_special(whole, &options);
         self.dirty.give(whole.len());
         mark(&mut self.sessions, &left_out, false);
@@ -154,7 +155,8 @@ impl Shard {
         let Content::Run(run) = chunk.content else { return };
         let Some(generation) = self.sessions.generation_at(index) else { return };
         let key = ConnKey { index, generation };
-        let left_out = self.sessions.at(index).is_some_and(|session| session.left_out);
+        let Some(session) = self.sessions.at(index) else { return };
+        let (left_out, apart) = (session.left_out, session.apart);
         let mut start = chunk.start;
         let mut pieces: Vec<Chunk> = Vec::new();
         if let Some((_, frames)) = self.buffers.run(chunk.buffer, run) {
@@ -176,7 +178,10 @@ impl Shard {
             piece(start, chunk.end);
         }
         for piece in pieces {
-            self.push_piece(key, piece, options);
+            match apart {
+                true => self.push_apart(key, piece, options),
+                false => self.push_piece(key, piece, options),
+            }
         }
     }
 

@@ -2,17 +2,20 @@
 //!
 //! The home is the only writer of its rooms. Frames are laid out once, in the order in which they
 //! were numbered; at the end of the tick each room's frames are copied, contiguous, into the batch
-//! of every loop that has members. Invariants: a room is found by name until it is deleted; a
+//! of every loop that has members, once for each form in which it has some. Invariants: a room is found by name until it is deleted; a
 //! handle of a deleted room misses; the staging area is empty between ticks.
 
 use super::batch::{Batch, Frame, Run};
 use super::buffers::offset;
 use super::hash::HashKey;
+use super::packing::Packing;
 use super::table::Table;
 use crate::broker::{
     CommandError, ConnKey, Encoding, LoopId, Now, Published, Room, RoomHandle, RoomName,
     RoomOptions, RoomPolicies,
 };
+use crate::limits::OUTGOING_BYTES_MAX;
+use crate::observe::Counters;
 use hashbrown::HashTable;
 use std::collections::VecDeque;
 
@@ -224,28 +227,47 @@ impl Homes {
     }
 
     /// Copies what was published in this tick into the batches of the loops that have members:
-    /// one contiguous run per room and loop.
-    pub(crate) fn lay_out(&mut self, outgoing: &mut [Batch]) {
-        for handle in std::mem::take(&mut self.dirty) {
+    /// one contiguous run per room, encoding and loop.
+    pub(crate) fn lay_out(
+        &mut self,
+        outgoing: &mut [Batch],
+        packing: &mut Packing,
+        counters: &mut Counters,
+    ) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for handle in dirty.drain(..) {
             let Some(home) = self.rooms.get_mut(handle.slot, handle.generation) else { continue };
-            let Some((first, last)) = home.staged.take() else { continue };
-            let count = {
-                let frames = Frames { staged: &self.staged, at: first };
-                debug_assert!(frames.clone().last().is_some() && last != NONE);
-                frames.count()
-            };
-            let first_seq = home.room.seq() + 1 - count as u64;
-            for members in home.room.loops() {
-                let Some(batch) = outgoing.get_mut(members.loop_id.index()) else { continue };
-                let frames = Frames { staged: &self.staged, at: first };
-                append_run(batch, handle, first_seq, frames, members.loop_id, &self.bytes);
+            let Some((first, _)) = home.staged.take() else { continue };
+            let frames = Frames { staged: &self.staged, bytes: &self.bytes, at: first };
+            let first_seq = home.room.seq() + 1 - frames.clone().count() as u64;
+            let loops = home.room.loops();
+            packing.pack(loops, frames.clone().map(|(frame, _)| frame), counters);
+            for members in loops {
+                let to = members.loop_id;
+                let Some(batch) = outgoing.get_mut(to.index()) else { continue };
+                let mut plain: Option<Run> = None;
+                for encoding in members.encodings() {
+                    let run = Run::named(handle, encoding, first_seq);
+                    let run = match (packing.packed(encoding), plain) {
+                        (Some(packed), _) => {
+                            let left_out = frames.clone().map(|(_, left_out)| left_out);
+                            let run = Run { saved: packed.saved(), ..run };
+                            append_run(run, batch, to, packed.frames().zip(left_out))
+                        }
+                        (None, Some(plain)) => Run { encoding, ..plain },
+                        (None, None) => *plain.insert(append_run(run, batch, to, frames.clone())),
+                    };
+                    batch.runs.push(run);
+                }
             }
         }
+        self.dirty = dirty;
         self.staged.clear();
         self.bytes.clear();
-        if self.bytes.capacity() > crate::limits::OUTGOING_BYTES_MAX {
+        if self.bytes.capacity() > OUTGOING_BYTES_MAX {
             self.bytes = Vec::new();
         }
+        packing.end_tick();
     }
 
     /// Deletes rooms that have been empty for the grace; returns how many.
@@ -289,41 +311,43 @@ impl Homes {
     }
 }
 
+/// Whom a frame leaves out.
+type LeftOut = Option<(LoopId, ConnKey)>;
+
 /// A room's frames of this tick, in order.
 #[derive(Clone)]
 struct Frames<'a> {
     staged: &'a [Staged],
+    bytes: &'a [u8],
     at: u32,
 }
 
 impl<'a> Iterator for Frames<'a> {
-    type Item = &'a Staged;
+    type Item = (&'a [u8], LeftOut);
 
-    fn next(&mut self) -> Option<&'a Staged> {
+    fn next(&mut self) -> Option<Self::Item> {
         let frame = self.staged.get(self.at as usize)?;
         self.at = frame.next;
-        Some(frame)
+        let bytes = self.bytes.get(frame.start as usize..frame.end as usize).unwrap_or_default();
+        Some((bytes, frame.left_out))
     }
 }
 
-fn append_run(
+/// Copies frames behind those of the batch, and says where they are.
+fn append_run<'a>(
+    run: Run,
     batch: &mut Batch,
-    room: RoomHandle,
-    first_seq: u64,
-    frames: Frames<'_>,
     to: LoopId,
-    bytes: &[u8],
-) {
+    frames: impl Iterator<Item = (&'a [u8], LeftOut)>,
+) -> Run {
     let (start, frames_from) = (offset(batch.bytes.len()), offset(batch.frames.len()));
     let mut leaves_out = false;
-    for frame in frames {
-        batch.bytes.extend_from_slice(
-            bytes.get(frame.start as usize..frame.end as usize).unwrap_or_default(),
-        );
-        let left_out = frame.left_out.filter(|(at, _)| *at == to).map(|(_, key)| key);
+    for (frame, left_out) in frames {
+        batch.bytes.extend_from_slice(frame);
+        let left_out = left_out.filter(|(at, _)| *at == to).map(|(_, key)| key);
         leaves_out |= left_out.is_some();
         batch.frames.push(Frame { end: offset(batch.bytes.len()), left_out });
     }
     let (end, frames_to) = (offset(batch.bytes.len()), offset(batch.frames.len()));
-    batch.runs.push(Run { room, first_seq, start, end, frames_from, frames_to, leaves_out });
+    Run { start, end, frames_from, frames_to, leaves_out, ..run }
 }

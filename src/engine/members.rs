@@ -1,10 +1,12 @@
-//! The members that one loop has of each room: joined and left in O(1), walked once per run.
+//! The members that one loop has of each room and encoding: joined and left in O(1), walked once
+//! per run.
 //!
 //! Not here: how many members other loops have (the home counts). Invariants: a member stands in
-//! its room at the position that its session knows; a room without members has no entry.
+//! its room at the position that its session knows; a room without members in an encoding has no
+//! entry for it.
 
 use super::table::Table;
-use crate::broker::{RoomHandle, RoomOptions};
+use crate::broker::{Encoding, RoomHandle, RoomOptions};
 use hashbrown::HashTable;
 
 /// A room's entry in [`Members`], for the sessions of this loop.
@@ -21,10 +23,11 @@ pub(crate) struct Place {
     pub(crate) position: u32,
 }
 
-/// One room's members on this loop.
+/// One room's members on this loop that get it in one encoding.
 #[derive(Debug)]
 pub(crate) struct RoomMembers {
     pub(crate) handle: RoomHandle,
+    pub(crate) encoding: Encoding,
     pub(crate) options: RoomOptions,
     /// Slots in the table of sessions. A leave is told at once, so no generation is needed.
     pub(crate) conns: Vec<u32>,
@@ -32,7 +35,16 @@ pub(crate) struct RoomMembers {
     pub(crate) fresh: Vec<u64>,
 }
 
-/// Every room that has members on this loop.
+/// What a member that left leaves behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Left {
+    pub(crate) room: RoomHandle,
+    pub(crate) encoding: Encoding,
+    /// The slot of the session that now stands at its position, if another one moved there.
+    pub(crate) moved: Option<u32>,
+}
+
+/// Every room and encoding that has members on this loop.
 #[derive(Debug)]
 pub(crate) struct Members {
     rooms: Table<RoomMembers>,
@@ -54,11 +66,12 @@ impl Members {
     pub(crate) fn join(
         &mut self,
         handle: RoomHandle,
+        encoding: Encoding,
         options: RoomOptions,
         conn: u32,
         seq: u64,
     ) -> Place {
-        let room = self.open(handle, options);
+        let room = self.open(handle, encoding, options);
         self.total += 1;
         let members = self.rooms.get_mut(room.index, room.generation).expect("it was just opened");
         let position = super::buffers::offset(members.conns.len());
@@ -74,9 +87,8 @@ impl Members {
         }
     }
 
-    /// Takes the member at `place` out. Returns the room's handle, and the slot of the session
-    /// that now stands at that position, if another one moved there.
-    pub(crate) fn leave(&mut self, place: Place) -> Option<(RoomHandle, Option<u32>)> {
+    /// Takes the member at `place` out.
+    pub(crate) fn leave(&mut self, place: Place) -> Option<Left> {
         let Place { room, position } = place;
         let members = self.rooms.get_mut(room.index, room.generation)?;
         debug_assert!(members.fresh.is_empty(), "nobody leaves while a batch is handled");
@@ -86,12 +98,12 @@ impl Members {
         }
         members.conns.swap_remove(position as usize);
         self.total -= 1;
-        let handle = members.handle;
+        let (handle, encoding) = (members.handle, members.encoding);
         let moved = members.conns.get(position as usize).copied();
         if members.conns.is_empty() {
             self.rooms.remove(room.index, room.generation);
-            if let Ok(entry) = self.by_handle.find_entry(hash(handle), |index| *index == room.index)
-            {
+            let same = |index: &u32| *index == room.index;
+            if let Ok(entry) = self.by_handle.find_entry(hash(handle, encoding), same) {
                 entry.remove();
             }
         } else if members.conns.capacity() > 64
@@ -99,14 +111,21 @@ impl Members {
         {
             members.conns.shrink_to(members.conns.len() * 2);
         }
-        Some((handle, moved))
+        Some(Left { room: handle, encoding, moved })
     }
 
-    /// The members of a room, if this loop has any.
-    pub(crate) fn find(&mut self, handle: RoomHandle) -> Option<(LocalRoom, &mut RoomMembers)> {
+    /// The members of a room in that encoding, if this loop has any.
+    pub(crate) fn find(
+        &mut self,
+        handle: RoomHandle,
+        encoding: Encoding,
+    ) -> Option<(LocalRoom, &mut RoomMembers)> {
         let rooms = &self.rooms;
-        let same = |index: &u32| rooms.at(*index).is_some_and(|room| room.handle == handle);
-        let index = *self.by_handle.find(hash(handle), same)?;
+        let same = |index: &u32| {
+            let room = rooms.at(*index);
+            room.is_some_and(|room| room.handle == handle && room.encoding == encoding)
+        };
+        let index = *self.by_handle.find(hash(handle, encoding), same)?;
         let generation = self.rooms.generation_at(index)?;
         let members = self.rooms.get_mut(index, generation)?;
         Some((LocalRoom { index, generation }, members))
@@ -117,23 +136,31 @@ impl Members {
         self.rooms.get(room.index, room.generation)
     }
 
-    fn open(&mut self, handle: RoomHandle, options: RoomOptions) -> LocalRoom {
-        if let Some((room, _)) = self.find(handle) {
+    fn open(
+        &mut self,
+        handle: RoomHandle,
+        encoding: Encoding,
+        options: RoomOptions,
+    ) -> LocalRoom {
+        if let Some((room, _)) = self.find(handle, encoding) {
             return room;
         }
-        let members = RoomMembers { handle, options, conns: Vec::new(), fresh: Vec::new() };
+        let members =
+            RoomMembers { handle, encoding, options, conns: Vec::new(), fresh: Vec::new() };
         let (index, generation) = self.rooms.insert(members);
         let rooms = &self.rooms;
-        let hash_of = |index: &u32| rooms.at(*index).map_or(0, |room| hash(room.handle));
-        self.by_handle.insert_unique(hash(handle), index, hash_of);
+        let hash_of =
+            |index: &u32| rooms.at(*index).map_or(0, |room| hash(room.handle, room.encoding));
+        self.by_handle.insert_unique(hash(handle, encoding), index, hash_of);
         LocalRoom { index, generation }
     }
 }
 
 /// Handles are ours, so mixing is enough; the multiplier is 2^64 over the golden ratio (Knuth,
 /// TAOCP 6.4).
-fn hash(handle: RoomHandle) -> u64 {
-    let bits = u64::from(handle.home.0) << 56 | u64::from(handle.slot);
+fn hash(handle: RoomHandle, encoding: Encoding) -> u64 {
+    let place = u64::from(handle.home.0) << 56 | u64::from(handle.slot);
+    let bits = place | (encoding.index() as u64) << 32;
     let mixed = bits.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed ^ mixed >> 32
 }
@@ -142,6 +169,8 @@ fn hash(handle: RoomHandle) -> u64 {
 mod tests {
     use super::*;
     use crate::broker::LoopId;
+
+    const RAW: Encoding = Encoding::Raw;
 
     fn handle(slot: u32) -> RoomHandle {
         RoomHandle { home: LoopId(0), slot, generation: 0 }
@@ -152,12 +181,13 @@ mod tests {
         let mut members = Members::new();
         let options = RoomOptions::default();
         let places: Vec<Place> =
-            (0..3).map(|conn| members.join(handle(1), options, conn, 0)).collect();
+            (0..3).map(|conn| members.join(handle(1), RAW, options, conn, 0)).collect();
         members.settle(places[0].room);
-        assert_eq!(members.leave(places[0]), Some((handle(1), Some(2))));
-        assert_eq!(members.leave(Place { position: 1, ..places[0] }), Some((handle(1), None)));
-        assert_eq!(members.leave(Place { position: 0, ..places[0] }), Some((handle(1), None)));
-        assert!(members.find(handle(1)).is_none(), "an empty room has no entry");
+        let left = |moved| Some(Left { room: handle(1), encoding: RAW, moved });
+        assert_eq!(members.leave(places[0]), left(Some(2)));
+        assert_eq!(members.leave(Place { position: 1, ..places[0] }), left(None));
+        assert_eq!(members.leave(Place { position: 0, ..places[0] }), left(None));
+        assert!(members.find(handle(1), RAW).is_none(), "an empty room has no entry");
         assert_eq!(members.total(), 0);
         assert_eq!(members.leave(places[0]), None, "a stale place misses");
     }
@@ -166,12 +196,18 @@ mod tests {
     fn rooms_are_found_by_handle_with_its_generation() {
         let mut members = Members::new();
         for slot in 0..500 {
-            members.join(handle(slot), RoomOptions::default(), slot, 0);
+            for encoding in [RAW, Encoding::RawDeflate] {
+                let conn = 2 * slot + u32::from(encoding == RAW);
+                members.join(handle(slot), encoding, RoomOptions::default(), conn, 0);
+            }
         }
         for slot in 0..500 {
-            let (_, room) = members.find(handle(slot)).expect("it has a member");
-            assert_eq!(room.conns, [slot]);
-            assert!(members.find(RoomHandle { generation: 1, ..handle(slot) }).is_none());
+            let (_, room) = members.find(handle(slot), RAW).expect("it has a member");
+            assert_eq!(room.conns, [2 * slot + 1]);
+            let (_, room) = members.find(handle(slot), Encoding::RawDeflate).expect("another");
+            assert_eq!(room.conns, [2 * slot]);
+            assert!(members.find(handle(slot), Encoding::RawDeflateSmall).is_none());
+            assert!(members.find(RoomHandle { generation: 1, ..handle(slot) }, RAW).is_none());
         }
     }
 }

@@ -23,6 +23,7 @@ mod ingest;
 mod members;
 mod outbox;
 mod overflow;
+mod packing;
 mod requests;
 #[cfg(test)]
 mod rig;

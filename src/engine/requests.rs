@@ -11,7 +11,7 @@ use super::shard::{Notice, Shard};
 use super::timers::tick_of;
 use crate::api::{self, Intent};
 use crate::auth;
-use crate::broker::{CommandError, ConnKey, Now, PayloadKind, RoomName};
+use crate::broker::{CommandError, ConnKey, Encoding, Now, PayloadKind, RoomName};
 use crate::http::{
     self, BodyReader, Connection, Fields, Head, HeadReader, Method, Response, Route, SendBody,
     Version,
@@ -139,9 +139,10 @@ impl Shard {
     }
 
     fn join_raw(&mut self, key: ConnKey, name: RoomName, echo: bool, now: Now) {
+        let encoding = Encoding::Raw;
         let hash = self.room_key.name(name.as_str());
         let home = home_of(hash, self.loops);
-        self.submit_join(home, key, name.as_str(), hash, now);
+        self.submit_join(home, key, (name.as_str(), hash), encoding, now);
         let pending = Box::new(PendingRoom { name, hash });
         let membership = Membership::Pending(pending);
         let raw = Raw { reader: ws::Reader::default(), membership, echo };

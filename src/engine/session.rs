@@ -7,7 +7,7 @@
 use super::members::Place;
 use super::outbox::Outbox;
 use crate::api::Intent;
-use crate::broker::{Disconnect, LoopId, RoomName};
+use crate::broker::{Disconnect, Encoding, LoopId, RoomName};
 use crate::http::{BodyReader, HeadReader, SendBody};
 use crate::ws;
 
@@ -27,6 +27,12 @@ pub(crate) struct Session {
     pub(crate) shut: bool,
     /// At least one request was answered: what comes next is a kept-alive one.
     pub(crate) served: bool,
+    /// The form in which it gets messages; any but the plain one was agreed on.
+    pub(crate) encoding: Encoding,
+    /// It has a compression context of its own, one way or both.
+    pub(crate) has_context: bool,
+    /// What it is sent is compressed for it alone.
+    pub(crate) apart: bool,
     /// It came beyond the limit on connections, to be told so.
     pub(crate) refused: bool,
     /// Pings sent since anything was last heard.
@@ -149,6 +155,9 @@ impl Session {
             eof: false,
             shut: false,
             served: false,
+            encoding: Encoding::Raw,
+            has_context: false,
+            apart: false,
             refused,
             pings: 0,
             reason: Disconnect::Io,
@@ -157,6 +166,18 @@ impl Session {
             heard: now,
             phase: Phase::Head(HeadReader::default()),
             unread: None,
+        }
+    }
+}
+
+impl Session {
+    /// What the first reserved bit means in frames from this client.
+    pub(crate) fn rsv1(&self) -> ws::Rsv1 {
+        match (self.encoding, self.has_context) {
+            (Encoding::Raw, false) => ws::Rsv1::Reserved,
+            (Encoding::Raw | Encoding::RawDeflate | Encoding::RawDeflateSmall, _) => {
+                ws::Rsv1::Compressed
+            }
         }
     }
 }

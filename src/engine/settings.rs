@@ -1,6 +1,6 @@
 //! What the configuration says to a shard: plain values, already checked.
 
-use crate::broker::RoomPolicies;
+use crate::broker::{Compression, RoomPolicies};
 use crate::limits;
 
 /// The settings of every shard of one process.
@@ -28,6 +28,32 @@ pub struct Settings {
     pub drain_window_ms: u64,
     /// Whether `/echo` answers.
     pub echo_route: bool,
+    /// permessage-deflate; of rooms, their options say more.
+    pub compression: CompressionSettings,
+}
+
+/// How permessage-deflate is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CompressionSettings {
+    /// On `/echo`.
+    pub echo: Compression,
+    /// How hard to try, 1 to 9.
+    pub level: u8,
+    /// Payload bytes below which a message is not compressed.
+    pub threshold_bytes: usize,
+    /// Connections of the process that may have a context of their own; each loop has its share.
+    pub contexts_max: usize,
+}
+
+impl Default for CompressionSettings {
+    fn default() -> Self {
+        Self {
+            echo: Compression::default(),
+            level: limits::COMPRESSION_LEVEL,
+            threshold_bytes: limits::COMPRESSION_THRESHOLD_BYTES,
+            contexts_max: 0,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -44,6 +70,7 @@ impl Default for Settings {
             close_timeout_ms: limits::CLOSE_TIMEOUT_MS,
             drain_window_ms: limits::DRAIN_WINDOW_MS,
             echo_route: false,
+            compression: CompressionSettings::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::descriptors::LimitsInForce;
 use crate::config::Config;
-use crate::engine::Settings;
+use crate::engine::{CompressionSettings, Settings};
 
 /// What every shard of a server started with `config` goes by, under the limits in force.
 pub fn settings_from(config: &Config, limits: LimitsInForce) -> Settings {
@@ -18,5 +18,11 @@ pub fn settings_from(config: &Config, limits: LimitsInForce) -> Settings {
         close_timeout_ms: config.close_timeout_ms,
         drain_window_ms: config.drain_window_ms,
         echo_route: config.echo_route,
+        compression: CompressionSettings {
+            echo: config.compression.echo,
+            level: config.compression.level,
+            threshold_bytes: config.compression.threshold_bytes,
+            contexts_max: config.compression.contexts_max,
+        },
     }
 }

@@ -25,6 +25,10 @@ pub(super) enum Value {
     Gauge(fn(&Scrape) -> u64),
     Sum(fn(&Counters) -> u64),
     Counter(fn(&Counters) -> u64),
+    /// A counter of nanoseconds, told in seconds.
+    Nanoseconds(fn(&Counters) -> u64),
+    /// A gauge: the first number for each of the second.
+    Ratio(fn(&Counters) -> (u64, u64)),
     CounterBy(&'static str, fn(&Counters) -> Vec<(&'static str, u64)>),
     Histogram(fn(&Counters) -> &SizeHistogram),
 }
@@ -112,6 +116,51 @@ pub(super) const METRICS: &[Metric] = &[
     count("pongs_coalesced", "Pings answered by a newer one's pong.", |sum| sum.pongs_coalesced),
     count("pings_sent", "Heartbeat pings sent.", |sum| sum.pings_out),
     count("pongs_received", "Pongs received.", |sum| sum.pongs_in),
+    // Compression.
+    count("upgrades_compressed", "Upgrades that agreed on permessage-deflate.", |sum| {
+        sum.upgrades_compressed
+    }),
+    sum("contexts", "Connections with a compression context of their own.", |sum| sum.contexts),
+    count("contexts_refused", "Upgrades that got the shared compression for want of a context.", |sum| {
+        sum.contexts_refused
+    }),
+    count("deflated_messages", "Messages compressed, each once for all who get it.", |sum| {
+        sum.deflated_messages
+    }),
+    count_bytes("deflate_input", "Bytes of frames before they were compressed.", |sum| {
+        sum.deflate_bytes_in
+    }),
+    count_bytes("deflate_output", "Bytes of frames after they were compressed.", |sum| {
+        sum.deflate_bytes_out
+    }),
+    Metric {
+        name: "deflate",
+        unit: Some(&Unit::Ratios),
+        help: "Bytes before for each byte after, since the start.",
+        value: Value::Ratio(|sum| (sum.deflate_bytes_in, sum.deflate_bytes_out)),
+    },
+    count_bytes("deflate_saved", "Bytes that clients were not sent thanks to compression.", |sum| {
+        sum.deflate_bytes_saved
+    }),
+    Metric {
+        name: "deflate",
+        unit: SECONDS,
+        help: "Time spent compressing.",
+        value: Value::Nanoseconds(|sum| sum.deflate_ns),
+    },
+    count("inflated_messages", "Compressed messages received.", |sum| sum.inflated_messages),
+    count_bytes("inflate_input", "Bytes of compressed payloads as they came.", |sum| {
+        sum.inflate_bytes_in
+    }),
+    count_bytes("inflate_output", "Bytes of compressed payloads inflated.", |sum| {
+        sum.inflate_bytes_out
+    }),
+    Metric {
+        name: "inflate",
+        unit: SECONDS,
+        help: "Time spent inflating.",
+        value: Value::Nanoseconds(|sum| sum.inflate_ns),
+    },
     // Rooms.
     sum("rooms", "Rooms held.", |sum| sum.rooms),
     count("rooms_created", "Rooms created.", |sum| sum.rooms_created),

@@ -133,6 +133,30 @@ pub struct Counters {
     pub pinned_bytes: u64,
     /// Gauge: bytes waiting for other loops to take them.
     pub outgoing_bytes: u64,
+    /// Upgrades that agreed on compression.
+    pub upgrades_compressed: u64,
+    /// Gauge: connections with a compression context of their own.
+    pub contexts: u64,
+    /// Upgrades that got the shared compression since no context was left.
+    pub contexts_refused: u64,
+    /// Messages compressed, each once for all who get it.
+    pub deflated_messages: u64,
+    /// Bytes of those frames before.
+    pub deflate_bytes_in: u64,
+    /// Bytes of those frames after.
+    pub deflate_bytes_out: u64,
+    /// Bytes that members were not sent because of it.
+    pub deflate_bytes_saved: u64,
+    /// Time spent compressing.
+    pub deflate_ns: u64,
+    /// Compressed messages received.
+    pub inflated_messages: u64,
+    /// Bytes of those payloads as they came.
+    pub inflate_bytes_in: u64,
+    /// Bytes of those payloads inflated.
+    pub inflate_bytes_out: u64,
+    /// Time spent inflating.
+    pub inflate_ns: u64,
 }
 
 impl Counters {
@@ -193,6 +217,18 @@ impl Counters {
             outbox_bytes,
             pinned_bytes,
             outgoing_bytes,
+            upgrades_compressed,
+            contexts,
+            contexts_refused,
+            deflated_messages,
+            deflate_bytes_in,
+            deflate_bytes_out,
+            deflate_bytes_saved,
+            deflate_ns,
+            inflated_messages,
+            inflate_bytes_in,
+            inflate_bytes_out,
+            inflate_ns,
         } = self;
         let plain = [
             connections,
@@ -235,6 +271,18 @@ impl Counters {
             outbox_bytes,
             pinned_bytes,
             outgoing_bytes,
+            upgrades_compressed,
+            contexts,
+            contexts_refused,
+            deflated_messages,
+            deflate_bytes_in,
+            deflate_bytes_out,
+            deflate_bytes_saved,
+            deflate_ns,
+            inflated_messages,
+            inflate_bytes_in,
+            inflate_bytes_out,
+            inflate_ns,
         ];
         plain
             .into_iter()

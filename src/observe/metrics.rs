@@ -66,6 +66,14 @@ impl Scrape {
             Value::Gauge(of) => encoder.encode_gauge(&of(self)),
             Value::Sum(of) => encoder.encode_gauge(&of(&self.sum)),
             Value::Counter(of) => encode_counter(of(&self.sum), &mut encoder),
+            Value::Nanoseconds(of) => {
+                let seconds = of(&self.sum) as f64 / 1e9;
+                encoder.encode_counter::<NoLabelSet, f64, u64>(&seconds, None)
+            }
+            Value::Ratio(of) => {
+                let (first, second) = of(&self.sum);
+                encoder.encode_gauge(&(first as f64 / second.max(1) as f64))
+            }
             Value::CounterBy(label, of) => {
                 of(&self.sum).into_iter().try_for_each(|(value, count)| {
                     encode_counter(count, &mut encoder.encode_family(&[(*label, value)])?)
@@ -79,8 +87,8 @@ impl Scrape {
 const fn kind(value: &Value) -> MetricType {
     match value {
         Value::Info(_) => MetricType::Info,
-        Value::Seconds(_) | Value::Gauge(_) | Value::Sum(_) => MetricType::Gauge,
-        Value::Counter(_) | Value::CounterBy(..) => MetricType::Counter,
+        Value::Seconds(_) | Value::Gauge(_) | Value::Sum(_) | Value::Ratio(_) => MetricType::Gauge,
+        Value::Counter(_) | Value::CounterBy(..) | Value::Nanoseconds(_) => MetricType::Counter,
         Value::Histogram(_) => MetricType::Histogram,
     }
 }

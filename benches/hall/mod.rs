@@ -30,6 +30,7 @@ impl Hall {
             room_key: HashKey([1, 2]),
             epoch_key: HashKey([3, 4]),
             settings: Arc::new(Settings::default()),
+            stopwatch: || 0,
         };
         let mut shard = Shard::new(setup, now);
         let mut publisher = None;

@@ -22,5 +22,7 @@ pub use ids::{ConnKey, LoopId, RoomHandle};
 pub use name::{BadRoomName, RoomName};
 pub use now::Now;
 pub use payload::{Encoding, PayloadKind};
-pub use policy::{BadPattern, Compression, Overflow, RawDrops, RoomOptions, RoomPattern, RoomPolicies};
+pub use policy::{
+    BadPattern, Compression, Overflow, RawDrops, RoomOptions, RoomPattern, RoomPolicies,
+};
 pub use room::{LoopMembers, Published, Room};

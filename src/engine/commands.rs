@@ -49,6 +49,7 @@ impl Shard {
             self.handle_batch(batch, now);
         }
         self.wake_waiting(self.id, now);
+        self.contexts.rest();
         self.next_batch = 0;
     }
 
@@ -339,6 +340,7 @@ impl Shard {
 mod tests {
     use super::super::batch::SentRoom;
     use super::super::hash::{HashKey, home_of};
+    use super::super::packing::Stopwatch;
     use super::super::settings::Settings;
     use super::super::shard::Setup;
     use super::*;
@@ -362,7 +364,9 @@ mod tests {
         let now = Now::default();
         let settings = Arc::<Settings>::default();
         let (room_key, epoch_key) = (ROOM_KEY, HashKey([3, 4]));
-        let mut home = Shard::new(Setup { id: HERE, loops: 2, room_key, epoch_key, settings }, now);
+        let stopwatch: Stopwatch = || 0;
+        let setup = Setup { id: HERE, loops: 2, room_key, epoch_key, settings, stopwatch };
+        let mut home = Shard::new(setup, now);
 
         let (name, hash) = name_at_home("joined");
         let mut join = Batch::new(THERE);

@@ -136,12 +136,7 @@ impl Members {
         self.rooms.get(room.index, room.generation)
     }
 
-    fn open(
-        &mut self,
-        handle: RoomHandle,
-        encoding: Encoding,
-        options: RoomOptions,
-    ) -> LocalRoom {
+    fn open(&mut self, handle: RoomHandle, encoding: Encoding, options: RoomOptions) -> LocalRoom {
         if let Some((room, _)) = self.find(handle, encoding) {
             return room;
         }

@@ -9,6 +9,7 @@
 mod batch;
 mod buffers;
 mod commands;
+mod contexts;
 mod credit;
 mod deadlines;
 mod dirty;
@@ -37,5 +38,6 @@ mod writing;
 
 pub use batch::Batch;
 pub use hash::HashKey;
-pub use settings::Settings;
+pub use packing::Stopwatch;
+pub use settings::{CompressionSettings, Settings};
 pub use shard::{Action, Admission, Appetite, Notice, Progress, Setup, Shard};

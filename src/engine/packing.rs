@@ -11,18 +11,27 @@ use super::settings::CompressionSettings;
 use crate::broker::{Encoding, LoopMembers};
 use crate::limits::OUTGOING_BYTES_MAX;
 use crate::observe::Counters;
-use crate::ws::{self, Decoded, Deflater, FrameHeader, Role, WindowClass};
+use crate::ws::{
+    Context, DataKind, Decoded, Deflated, Deflater, FrameHeader, Level, Role, Rsv1, WindowClass,
+};
 
-/// Nanoseconds on some monotonic clock. Only told in metrics, it decides nothing
+/// Nanoseconds on some monotonic clock. Told in metrics alone, it decides nothing
 /// (`docs/decisions/0009-a-stopwatch-for-compression.md`).
 pub type Stopwatch = fn() -> u64;
+
+/// Which messages are worth compressing, and how hard to try.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Press {
+    pub(crate) level: Level,
+    threshold_bytes: usize,
+    stopwatch: Stopwatch,
+}
 
 /// The compressors of one loop, and what they made of the room in hand.
 #[derive(Debug)]
 pub(crate) struct Packing {
-    settings: CompressionSettings,
-    stopwatch: Stopwatch,
-    large: Packed,
+    pub(crate) press: Press,
+    full: Packed,
     small: Packed,
 }
 
@@ -30,7 +39,7 @@ pub(crate) struct Packing {
 #[derive(Debug)]
 pub(crate) struct Packed {
     window: WindowClass,
-    /// Made when first needed: it is larger than all else that a loop keeps.
+    /// Made when first needed: it is larger than all else that a loop at rest keeps.
     deflater: Option<Box<Deflater>>,
     bytes: Vec<u8>,
     /// Where each frame ends; empty where there is no compressed form.
@@ -39,10 +48,64 @@ pub(crate) struct Packed {
     saved: usize,
 }
 
+impl Press {
+    pub(crate) fn new(settings: &CompressionSettings, stopwatch: Stopwatch) -> Self {
+        let level = Level::new(settings.level);
+        debug_assert!(level.is_some(), "levels are checked with the configuration");
+        let threshold_bytes = settings.threshold_bytes;
+        Self { level: level.unwrap_or(Level::MIN), threshold_bytes, stopwatch }
+    }
+
+    /// Appends a message as a compressed frame. `false`: that is not worth it, and `out` is as it
+    /// was.
+    pub(crate) fn push(
+        &self,
+        deflater: &mut Deflater,
+        out: &mut Vec<u8>,
+        kind: DataKind,
+        payload: &[u8],
+        counters: &mut Counters,
+    ) -> bool {
+        if payload.len() < self.threshold_bytes {
+            return false;
+        }
+        let started = (self.stopwatch)();
+        let deflated = deflater.push_frame(out, kind, payload);
+        counters.deflate_ns += (self.stopwatch)().saturating_sub(started);
+        match deflated {
+            Deflated::Smaller { before, after } => {
+                counters.deflated_messages += 1;
+                counters.deflate_bytes_in += before as u64;
+                counters.deflate_bytes_out += after as u64;
+                true
+            }
+            Deflated::NotSmaller => false,
+        }
+    }
+
+    /// Appends a plain frame, compressed if that is worth it; says whether it was.
+    pub(crate) fn push_frame(
+        &self,
+        deflater: &mut Deflater,
+        out: &mut Vec<u8>,
+        frame: &[u8],
+        counters: &mut Counters,
+    ) -> bool {
+        let is_packed = match message(frame) {
+            Some((kind, payload)) => self.push(deflater, out, kind, payload, counters),
+            None => false,
+        };
+        if !is_packed {
+            out.extend_from_slice(frame);
+        }
+        is_packed
+    }
+}
+
 impl Packing {
-    pub(crate) const fn new(settings: CompressionSettings, stopwatch: Stopwatch) -> Self {
-        let large = Packed::new(WindowClass::Large);
-        Self { settings, stopwatch, large, small: Packed::new(WindowClass::Small) }
+    pub(crate) const fn new(press: Press) -> Self {
+        let full = Packed::new(WindowClass::Full);
+        Self { press, full, small: Packed::new(WindowClass::Small) }
     }
 
     /// Makes the forms in which members on `loops` get these frames of a room.
@@ -52,13 +115,13 @@ impl Packing {
         frames: impl Iterator<Item = &'a [u8]> + Clone,
         counters: &mut Counters,
     ) {
+        let press = self.press;
         for encoding in [Encoding::RawDeflate, Encoding::RawDeflateSmall] {
             let wanted = loops.iter().any(|members| members.count(encoding) > 0);
-            let (settings, stopwatch) = (self.settings, self.stopwatch);
             let Some(packed) = self.form_mut(encoding) else { continue };
             packed.clear();
-            if wanted && frames.clone().any(|frame| frame.len() >= settings.threshold_bytes) {
-                packed.pack(&settings, frames.clone(), stopwatch, counters);
+            if wanted && frames.clone().any(|frame| frame.len() > press.threshold_bytes) {
+                packed.pack(press, frames.clone(), counters);
             }
         }
     }
@@ -67,23 +130,29 @@ impl Packing {
     pub(crate) fn packed(&self, encoding: Encoding) -> Option<&Packed> {
         let packed = match encoding {
             Encoding::Raw => return None,
-            Encoding::RawDeflate => &self.large,
+            Encoding::RawDeflate => &self.full,
             Encoding::RawDeflateSmall => &self.small,
         };
         (!packed.ends.is_empty()).then_some(packed)
     }
 
+    /// The compressor of an encoding, for what a single connection is sent.
+    pub(crate) fn deflater(&mut self, encoding: Encoding) -> Option<&mut Deflater> {
+        let level = self.press.level;
+        self.form_mut(encoding).map(|packed| packed.deflater(level))
+    }
+
     const fn form_mut(&mut self, encoding: Encoding) -> Option<&mut Packed> {
         match encoding {
             Encoding::Raw => None,
-            Encoding::RawDeflate => Some(&mut self.large),
+            Encoding::RawDeflate => Some(&mut self.full),
             Encoding::RawDeflateSmall => Some(&mut self.small),
         }
     }
 
     /// Lets go of what one large tick needed and the next may not.
     pub(crate) fn end_tick(&mut self) {
-        for packed in [&mut self.large, &mut self.small] {
+        for packed in [&mut self.full, &mut self.small] {
             packed.clear();
             if packed.bytes.capacity() > OUTGOING_BYTES_MAX {
                 packed.bytes = Vec::new();
@@ -113,50 +182,40 @@ impl Packed {
     }
 
     fn clear(&mut self) {
-        self.saved = 0;
         self.bytes.clear();
         self.ends.clear();
+        self.saved = 0;
+    }
+
+    fn deflater(&mut self, level: Level) -> &mut Deflater {
+        let new = || Box::new(Deflater::new(self.window, level, Context::Reset));
+        self.deflater.get_or_insert_with(new)
     }
 
     fn pack<'a>(
         &mut self,
-        settings: &CompressionSettings,
+        press: Press,
         frames: impl Iterator<Item = &'a [u8]>,
-        stopwatch: Stopwatch,
         counters: &mut Counters,
     ) {
-        let started = stopwatch();
-        let Self { window, deflater, bytes, ends, saved } = self;
-        let deflater = deflater
-            .get_or_insert_with(|| Box::new(Deflater::new(*window, settings.level)));
-        let mut smaller = false;
+        self.deflater(press.level);
+        let Self { deflater: Some(deflater), bytes, ends, saved, .. } = self else { return };
+        let mut plain_bytes = 0;
         for frame in frames {
-            let (before, laid) = (payload(frame), bytes.len());
-            let is_packed = before.is_some_and(|(kind, payload)| {
-                payload.len() >= settings.threshold_bytes
-                    && deflater.push_frame(bytes, kind, payload)
-            });
-            if is_packed {
-                smaller = true;
-                *saved += frame.len().saturating_sub(bytes.len() - laid);
-                counters.deflated_messages += 1;
-                counters.deflate_bytes_in += frame.len() as u64;
-                counters.deflate_bytes_out += (bytes.len() - laid) as u64;
-            } else {
-                bytes.extend_from_slice(frame);
-            }
+            press.push_frame(deflater, bytes, frame, counters);
+            plain_bytes += frame.len();
             ends.push(offset(bytes.len()));
         }
-        if !smaller {
-            self.clear();
+        *saved = plain_bytes - bytes.len();
+        if *saved == 0 {
+            self.clear(); // Nothing got smaller: the plain form is as good.
         }
-        counters.deflate_ns += stopwatch().saturating_sub(started);
     }
 }
 
 /// A plain frame's kind and payload.
-fn payload(frame: &[u8]) -> Option<(ws::DataKind, &[u8])> {
-    match FrameHeader::decode(frame, Role::Client) {
+fn message(frame: &[u8]) -> Option<(DataKind, &[u8])> {
+    match FrameHeader::decode(frame, Role::Client, Rsv1::Reserved) {
         Ok(Decoded::Complete(header)) => {
             Some((header.opcode.data_kind()?, frame.get(header.header_bytes()..)?))
         }

@@ -11,7 +11,9 @@ use super::shard::{Notice, Shard};
 use super::timers::tick_of;
 use crate::api::{self, Intent};
 use crate::auth;
-use crate::broker::{CommandError, ConnKey, Encoding, Now, PayloadKind, RoomName};
+use crate::broker::{
+    CommandError, Compression, ConnKey, Encoding, Now, Overflow, PayloadKind, RoomName,
+};
 use crate::http::{
     self, BodyReader, Connection, Fields, Head, HeadReader, Method, Response, Route, SendBody,
     Version,
@@ -82,11 +84,12 @@ impl Shard {
         match self.ask(head) {
             Ok(Asked::Api(intent)) => self.begin_body(key, head, intent, exchange, now),
             Ok(Asked::Raw { name, echo, upgrade }) => {
-                self.push_response(key, |out| upgrade.push_response(out, None));
+                let compression = self.compression_of(&name);
+                self.accept(key, head, &upgrade, compression);
                 self.join_raw(key, name, echo, now);
             }
             Ok(Asked::Echo(upgrade)) => {
-                self.push_response(key, |out| upgrade.push_response(out, None));
+                self.accept(key, head, &upgrade, self.settings.compression.echo);
                 self.open_websocket(key, Phase::Echo(ws::Reader::default()), now);
             }
             // A body that was announced would have to be read first: the connection ends instead.
@@ -138,8 +141,35 @@ impl Shard {
         upgrade
     }
 
+    /// Answers a handshake, with what of its offers the route agrees to.
+    fn accept(
+        &mut self,
+        key: ConnKey,
+        head: &Head<'_>,
+        upgrade: &ws::Upgrade,
+        compression: Compression,
+    ) {
+        let agreement = self.agree(head, compression);
+        self.push_response(key, |out| upgrade.push_response(out, None, agreement));
+        if let Some(agreement) = agreement {
+            self.apply_agreement(key, agreement);
+        }
+    }
+
+    /// How a room's messages are compressed: with private contexts only where nothing is dropped,
+    /// as what has gone through a context can't be taken back.
+    fn compression_of(&self, name: &RoomName) -> Compression {
+        let options = self.settings.policies.options(name.as_str());
+        match (options.compression, options.raw_overflow()) {
+            (Compression::Private, Overflow::Disconnect) => Compression::Private,
+            (Compression::Private, _) => Compression::Shared,
+            (Compression::Off, _) => Compression::Off,
+            (Compression::Shared, _) => Compression::Shared,
+        }
+    }
+
     fn join_raw(&mut self, key: ConnKey, name: RoomName, echo: bool, now: Now) {
-        let encoding = Encoding::Raw;
+        let encoding = self.session(key).map_or(Encoding::Raw, |session| session.encoding);
         let hash = self.room_key.name(name.as_str());
         let home = home_of(hash, self.loops);
         self.submit_join(home, key, (name.as_str(), hash), encoding, now);

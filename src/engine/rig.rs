@@ -25,6 +25,7 @@ impl Rig {
             room_key: HashKey([1, 2]),
             epoch_key: HashKey([3, 4]),
             settings: Arc::new(Settings { policies, ..Settings::default() }),
+            stopwatch: || 0,
         };
         let now = Now::default();
         Self { shard: Shard::new(setup, now), now }

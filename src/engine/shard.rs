@@ -7,6 +7,7 @@
 
 use super::batch::{Batch, Spent};
 use super::buffers::{BufferId, Buffers};
+use super::contexts::Contexts;
 use super::credit::Credits;
 use super::dirty::DirtyQueues;
 use super::gather::Gathers;
@@ -14,6 +15,7 @@ use super::hash::HashKey;
 use super::homes::{HomeLimits, Homes};
 use super::members::Members;
 use super::outbox::{Chunk, Content, Nodes};
+use super::packing::{Packing, Press, Stopwatch};
 use super::session::{Dirty, Pause, Phase, Session};
 use super::settings::Settings;
 use super::table::Table;
@@ -39,6 +41,8 @@ pub struct Setup {
     pub epoch_key: HashKey,
     /// What the configuration says.
     pub settings: Arc<Settings>,
+    /// Tells how long compression took.
+    pub stopwatch: Stopwatch,
 }
 
 /// Whether a new connection is served or only told that it can't be.
@@ -141,6 +145,13 @@ pub struct Shard {
     pub(super) buffers: Buffers,
     pub(super) timers: Wheel,
     pub(super) homes: Homes,
+    pub(super) packing: Packing,
+    pub(super) contexts: Contexts,
+    /// Connections of this loop that may have a context of their own.
+    pub(super) contexts_max: usize,
+    pub(super) stopwatch: Stopwatch,
+    /// What is compressed for one connection is laid out here.
+    pub(super) scratch: Vec<u8>,
     pub(super) members: Members,
     pub(super) credits: Credits,
     /// One batch in the making per loop, this one included.
@@ -171,7 +182,7 @@ pub struct Shard {
 impl Shard {
     /// A shard without connections or rooms.
     pub fn new(setup: Setup, now: Now) -> Self {
-        let Setup { id, loops, room_key, epoch_key, settings } = setup;
+        let Setup { id, loops, room_key, epoch_key, settings, stopwatch } = setup;
         let limits = HomeLimits {
             rooms_max: settings.rooms_max.div_ceil(usize::from(loops)),
             grace_ms: settings.room_grace_ms,
@@ -185,6 +196,11 @@ impl Shard {
             buffers: Buffers::default(),
             timers: Wheel::new(tick_of(now.mono_ms)),
             homes: Homes::new(id, limits, settings.policies.clone(), epoch_key),
+            packing: Packing::new(Press::new(&settings.compression, stopwatch)),
+            contexts: Contexts::default(),
+            contexts_max: settings.compression.contexts_max.div_ceil(usize::from(loops)),
+            stopwatch,
+            scratch: Vec::new(),
             members: Members::new(),
             credits: Credits::new(loops),
             outgoing: (0..loops).map(|_| Batch::new(id)).collect(),
@@ -222,7 +238,10 @@ impl Shard {
     pub fn poll_action(&mut self) -> Option<Action> {
         let action = self.actions.pop_front()?;
         if let Action::Close { key, .. } = action {
-            self.sessions.remove(key.index, key.generation);
+            let session = self.sessions.remove(key.index, key.generation);
+            if session.is_some_and(|session| session.has_context) {
+                self.contexts.remove(key.index);
+            }
         }
         Some(action)
     }
@@ -245,6 +264,7 @@ impl Shard {
         counters.connections = self.sessions.len() as u64;
         counters.rooms = self.homes.len() as u64;
         counters.members = self.members.total() as u64;
+        counters.contexts = self.contexts.len() as u64;
         counters.pinned_bytes = self.buffers.pinned_bytes() as u64;
         counters.outgoing_bytes = (outgoing + refused + self.homes.staged_bytes()) as u64;
         counters

@@ -6,7 +6,7 @@
 use super::batch::{RoomRef, Sender};
 use super::hash::home_of;
 use super::outbox::Content;
-use super::session::{Membership, Pause, Phase, Raw};
+use super::session::{Membership, Pause, Phase, Raw, Session};
 use super::shard::Shard;
 use crate::broker::{Command, ConnKey, Disconnect, LoopId, Now};
 use crate::limits::OUTBOX_HIGH_WATER_BYTES;
@@ -22,7 +22,7 @@ impl Shard {
         input: &mut [u8],
         now: Now,
     ) -> usize {
-        let rules = self.rules();
+        let rules = self.rules(key);
         let home = self.home_of_member(&member);
         let mut at = 0;
         while at < input.len() {
@@ -46,6 +46,17 @@ impl Shard {
                     self.counters.messages_in += 1;
                     self.publish_raw(key, &member, home, raw::decode(kind, &payload), now);
                 }
+                Some(Message::Compressed { kind, payload }) => {
+                    self.counters.messages_in += 1;
+                    let publish = |shard: &mut Self, payload: &[u8]| {
+                        shard.publish_raw(key, &member, home, raw::decode(kind, payload), now);
+                    };
+                    if let Err(error) = self.inflate(key, kind, &payload, publish) {
+                        self.put_phase(key, Phase::Raw(member));
+                        self.fail(key, error, now);
+                        return input.len();
+                    }
+                }
                 Some(Message::Close(frame)) => {
                     self.put_phase(key, Phase::Raw(member));
                     self.answer_close(key, frame.code, now);
@@ -67,7 +78,7 @@ impl Shard {
         input: &mut [u8],
         now: Now,
     ) -> usize {
-        let rules = self.rules();
+        let rules = self.rules(key);
         let mut at = 0;
         while at < input.len() {
             if self.has_high_water(key) {
@@ -88,8 +99,18 @@ impl Shard {
                 None => break,
                 Some(Message::Data { kind, payload }) => {
                     self.counters.messages_in += 1;
-                    self.counters.messages_out += 1;
-                    self.push_answer(key, |out| ws::push_frame(out, kind.opcode(), &payload));
+                    self.echo(key, kind, &payload);
+                }
+                Some(Message::Compressed { kind, payload }) => {
+                    self.counters.messages_in += 1;
+                    let mut plain = Vec::new();
+                    let keep = |_: &mut Self, payload: &[u8]| plain.extend_from_slice(payload);
+                    if let Err(error) = self.inflate(key, kind, &payload, keep) {
+                        self.put_phase(key, Phase::Echo(reader));
+                        self.fail(key, error, now);
+                        return input.len();
+                    }
+                    self.echo(key, kind, &plain);
                 }
                 Some(Message::Close(frame)) => {
                     self.put_phase(key, Phase::Echo(reader));
@@ -116,7 +137,7 @@ impl Shard {
             self.put_phase(key, Phase::Closing(None));
             return input.len();
         };
-        let rules = self.rules();
+        let rules = self.rules(key);
         let mut at = 0;
         while at < input.len() {
             let rest = input.get_mut(at..).unwrap_or_default();
@@ -130,7 +151,12 @@ impl Shard {
                             self.finish(key, Disconnect::Normal, now);
                             return input.len();
                         }
-                        Some(Message::Data { .. } | Message::Ping(_) | Message::Pong(_)) => {}
+                        Some(
+                            Message::Data { .. }
+                            | Message::Compressed { .. }
+                            | Message::Ping(_)
+                            | Message::Pong(_),
+                        ) => {}
                     }
                 }
                 Err(_) => {
@@ -190,7 +216,12 @@ impl Shard {
         self.session(key).is_some_and(|session| session.outbox.bytes() > OUTBOX_HIGH_WATER_BYTES)
     }
 
-    fn rules(&self) -> ws::Rules {
-        ws::Rules { role: ws::Role::Server, message_bytes_max: self.settings.message_bytes_max }
+    fn rules(&self, key: ConnKey) -> ws::Rules {
+        let session = self.sessions.get(key.index, key.generation);
+        ws::Rules {
+            role: ws::Role::Server,
+            rsv1: session.map_or(ws::Rsv1::Reserved, Session::rsv1),
+            message_bytes_max: self.settings.message_bytes_max,
+        }
     }
 }

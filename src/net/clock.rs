@@ -1,7 +1,15 @@
 //! The clock: read once a tick, the same start for all loops of the process.
 
 use crate::broker::Now;
+use rustix::time::{ClockId, clock_gettime};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Nanoseconds on the monotonic clock, for how long something took.
+pub(super) fn stopwatch() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let number = |part: i64| u64::try_from(part).unwrap_or_default();
+    number(now.tv_sec) * 1_000_000_000 + number(now.tv_nsec)
+}
 
 /// Both clocks of the process.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@
 //! because the rooms at home there would be lost without a word.
 
 use super::accept::Acceptor;
-use super::clock::Clock;
+use super::clock::{self, Clock};
 use super::deal::Dealer;
 use super::descriptors::{self, LimitsInForce};
 use super::event_loop::{EventLoop, Parts, Shared};
@@ -181,7 +181,8 @@ fn make_loops(
     let mut parts = Vec::with_capacity(loops);
     for (id, (poll, inbox, acceptor)) in (0..).map(LoopId).zip(halves) {
         let settings = Arc::clone(&settings);
-        let setup = Setup { id, loops: count, room_key, epoch_key, settings };
+        let stopwatch = clock::stopwatch;
+        let setup = Setup { id, loops: count, room_key, epoch_key, settings, stopwatch };
         parts.push(Parts {
             id,
             shared: Arc::clone(&shared),

@@ -121,9 +121,11 @@ pub(super) const METRICS: &[Metric] = &[
         sum.upgrades_compressed
     }),
     sum("contexts", "Connections with a compression context of their own.", |sum| sum.contexts),
-    count("contexts_refused", "Upgrades that got the shared compression for want of a context.", |sum| {
-        sum.contexts_refused
-    }),
+    count(
+        "contexts_refused",
+        "Upgrades that got the shared compression for want of a context.",
+        |sum| sum.contexts_refused,
+    ),
     count("deflated_messages", "Messages compressed, each once for all who get it.", |sum| {
         sum.deflated_messages
     }),
@@ -139,9 +141,11 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Bytes before for each byte after, since the start.",
         value: Value::Ratio(|sum| (sum.deflate_bytes_in, sum.deflate_bytes_out)),
     },
-    count_bytes("deflate_saved", "Bytes that clients were not sent thanks to compression.", |sum| {
-        sum.deflate_bytes_saved
-    }),
+    count_bytes(
+        "deflate_saved",
+        "Bytes that clients were not sent thanks to compression.",
+        |sum| sum.deflate_bytes_saved,
+    ),
     Metric {
         name: "deflate",
         unit: SECONDS,

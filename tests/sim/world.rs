@@ -61,7 +61,8 @@ impl World {
         let (room_key, epoch_key) = (HashKey([dice.u64(..), 1]), HashKey([dice.u64(..), 2]));
         let shard = |id| {
             let settings = Arc::clone(&settings);
-            Shard::new(Setup { id: LoopId(id), loops, room_key, epoch_key, settings }, now)
+            let (id, stopwatch) = (LoopId(id), || 0);
+            Shard::new(Setup { id, loops, room_key, epoch_key, settings, stopwatch }, now)
         };
         let count = usize::from(loops);
         let mut world = Self {

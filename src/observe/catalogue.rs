@@ -129,10 +129,10 @@ pub(super) const METRICS: &[Metric] = &[
     count("deflated_messages", "Messages compressed, each once for all who get it.", |sum| {
         sum.deflated_messages
     }),
-    count_bytes("deflate_input", "Bytes of frames before they were compressed.", |sum| {
+    count_bytes("deflate_input", "Bytes of messages before they were compressed.", |sum| {
         sum.deflate_bytes_in
     }),
-    count_bytes("deflate_output", "Bytes of frames after they were compressed.", |sum| {
+    count_bytes("deflate_output", "Bytes of messages after they were compressed.", |sum| {
         sum.deflate_bytes_out
     }),
     Metric {

@@ -141,9 +141,9 @@ pub struct Counters {
     pub contexts_refused: u64,
     /// Messages compressed, each once for all who get it.
     pub deflated_messages: u64,
-    /// Bytes of those frames before.
+    /// Bytes of those messages before.
     pub deflate_bytes_in: u64,
-    /// Bytes of those frames after.
+    /// Bytes of those messages after.
     pub deflate_bytes_out: u64,
     /// Bytes that members were not sent because of it.
     pub deflate_bytes_saved: u64,

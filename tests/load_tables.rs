@@ -207,12 +207,18 @@ fn a_target_is_met_missed_or_not_judged() {
     let shape = shapes::all().into_iter().find(|shape| shape.targets == [(Measure::Cpu, 1.05)]);
     let shape = shape.expect("one has this target");
     let verdict = |outcome: Option<&Outcome>| table::verdicts(&shape, outcome).concat();
-    let of = |broker| table::cpu("x", FLOOR_AND_BROKER, &[round(1.0, broker, 1.0)]);
+    let controlled =
+        |broker, control| table::cpu("x", FLOOR_AND_BROKER, &[round(1.0, broker, control)]);
+    let of = |broker| controlled(broker, 1.0);
     assert!(verdict(Some(&of(1.05))).ends_with("| met |"));
     assert!(verdict(Some(&of(1.06))).ends_with("| **missed** |"));
     assert!(verdict(Some(&of(f64::NAN))).ends_with("| **missed** |"));
     let spoiled = Outcome { spoiled: Some("there were faults"), ..of(1.0) };
     assert!(verdict(Some(&spoiled)).contains("**not judged**: there were faults"));
+    for control in [0.94, 1.06, f64::NAN] {
+        let doubted = verdict(Some(&controlled(1.0, control)));
+        assert!(doubted.ends_with("| met, but the control is off |"), "{doubted}");
+    }
     assert!(verdict(None).ends_with("| **not measured** |"));
 }
 

@@ -72,7 +72,7 @@ fn faults(report: &Value, asked: Asked) -> Result<Vec<(&'static str, f64)>, Stri
     let mut found = Vec::new();
     let (required, newer): (&[&str], &[&str]) = match asked {
         Asked::Deliveries => (&FAULTS, &NEWER_FAULTS),
-        Asked::Cycles => (&["failed"], &[]),
+        Asked::Cycles => (&["failed"], &["warm_up_failed"]),
     };
     for name in required {
         found.push((*name, number(report, &format!("/{name}"))?));

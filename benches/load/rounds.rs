@@ -29,7 +29,7 @@ const CONNECTIONS_PER_SEC: f64 = 5_000.0;
 const WEIGH_SECS: f64 = 6.0;
 
 /// How much longer than the small rooms' load the large room's is.
-const BESIDE_SECS: f64 = 2.0;
+const BESIDE_SECS: f64 = 4.0;
 
 /// Measures a shape.
 pub(crate) fn measure(args: &Args, shape: &Shape) -> io::Result<Outcome> {

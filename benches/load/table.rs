@@ -197,15 +197,22 @@ pub(crate) fn verdicts(shape: &Shape, outcome: Option<&Outcome>) -> Vec<String> 
             }
             None => ("-".to_owned(), String::new()),
         };
+        let is_off = figure.and_then(|figure| figure.control).is_some_and(|c| !is_near_one(c));
+        let doubt = if is_off { ", but the control is off" } else { "" };
         let said = match (figure, outcome.and_then(|outcome| outcome.spoiled)) {
             (None, _) => "**not measured**".to_owned(),
             (Some(_), Some(why)) => format!("**not judged**: {why}"),
-            (Some(figure), None) if figure.value <= *most => "met".to_owned(),
-            (Some(_), None) => "**missed**".to_owned(),
+            (Some(figure), None) if figure.value <= *most => format!("met{doubt}"),
+            (Some(_), None) => format!("**missed**{doubt}"),
         };
         format!("| {} | {measure} | {most} | {here} | {control} | {said} |", shape.name)
     };
     shape.targets.iter().map(verdict).collect()
+}
+
+/// Whether a control is where it should be: within 5 %, which is "no worse".
+fn is_near_one(control: f64) -> bool {
+    (control - 1.0).abs() <= 0.05
 }
 
 fn values(rounds: &[Round], nth: usize, of: Of) -> Vec<f64> {

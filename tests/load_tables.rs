@@ -184,11 +184,23 @@ fn latencies_have_a_row_for_each_percentile_and_a_busy_client_spoils_them() {
         assert_eq!(row[5], "**0.500** (0.500 to 0.500)");
     }
     assert_eq!(cells(&outcome.rows[1])[2..4], ["4.00", "6.00"], "in milliseconds");
-    let of = |measure| outcome.figures.iter().find(|figure| figure.measure == measure);
-    assert_eq!(of(Measure::P99Ms).map(|figure| figure.value), Some(6.0));
     assert_eq!(outcome.spoiled, None);
     rounds[0].0[0].is_client_bottleneck = true;
     assert!(table::latency("x", &rounds).spoiled.is_some());
+}
+
+#[test]
+fn small_rooms_have_latencies_of_their_own_and_faults_or_a_busy_client_spoil_them() {
+    let mut runs = vec![run(1.0), run(2.0), run(3.0)];
+    let outcome = table::beside("x", &runs);
+    let [_, p50, p99, p99_9, busy, faults] = cells(&outcome.rows[0])[..] else { panic!() };
+    assert_eq!((p50, p99_9), ("**2.000** (1.500 to 2.500)", "**6.000** (4.500 to 7.500)"));
+    assert_eq!((p99, busy, faults), ("**4.000** (3.000 to 5.000)", "50 %", "0"));
+    assert_eq!((outcome.figures[0].value, outcome.spoiled), (4.0, None));
+    runs[1].is_client_bottleneck = true;
+    assert_eq!(table::beside("x", &runs).spoiled, Some("the client was the bottleneck"));
+    runs[0].faults = vec![("lost", 1.0)];
+    assert_eq!(table::beside("x", &runs).spoiled, Some("there were faults"));
 }
 
 #[test]
@@ -240,10 +252,10 @@ fn shapes_have_names_of_their_own_and_fit_a_usual_machine() {
         let measured = |measure: &Measure| match shape.kind {
             Kind::Cpu => *measure == Measure::Cpu,
             Kind::Loops => false,
-            Kind::Latency | Kind::HalfOfPeak | Kind::Beside => {
-                use Measure::{P50, P99, P99_9, P99Ms};
-                [P50, P99, P99_9, P99Ms].contains(measure)
+            Kind::Latency | Kind::HalfOfPeak => {
+                [Measure::P50, Measure::P99, Measure::P99_9].contains(measure)
             }
+            Kind::Beside => *measure == Measure::P99Ms,
             Kind::Memory => [Measure::BytesEach, Measure::KeptMib].contains(measure),
             Kind::Backlog => *measure == Measure::OfBound,
         };
@@ -297,7 +309,8 @@ fn rows_have_as_many_cells_as_the_head_of_their_table() {
         let outcome = match shape.kind {
             Kind::Cpu => table::cpu(&shape.name, FLOOR_AND_BROKER, &rounds),
             Kind::Loops => table::cpu(&shape.name, ONE_AND_TWO, &rounds),
-            Kind::Latency | Kind::HalfOfPeak | Kind::Beside => table::latency(&shape.name, &rounds),
+            Kind::Latency | Kind::HalfOfPeak => table::latency(&shape.name, &rounds),
+            Kind::Beside => table::beside(&shape.name, &[run(1.0)]),
             Kind::Memory => {
                 table::memory(&shape.name, std::slice::from_ref(&weighed)).expect("whole")
             }

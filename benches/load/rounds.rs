@@ -47,8 +47,12 @@ pub(crate) fn measure(args: &Args, shape: &Shape) -> io::Result<Outcome> {
         Kind::Latency => latency(args, shape),
         Kind::HalfOfPeak => latency(args, &at_half_of_peak(args, shape)?),
         Kind::Beside => {
-            let rounds = against_floor(args, shape, |server| beside(args, shape, server))?;
-            Ok(table::latency(&shape.name, &rounds))
+            let nth = |nth| {
+                note(&format!("{}: round {nth} of {}", shape.name, args.pairs));
+                beside(args, shape, &args.broker(1)?)
+            };
+            let runs: io::Result<Vec<Run>> = (1..=args.pairs).map(nth).collect();
+            Ok(table::beside(&shape.name, &runs?))
         }
         Kind::Memory => {
             let weigh = |_| args.broker(1)?.measure(&shape.client, args.client_cpu);
@@ -72,7 +76,7 @@ pub(crate) fn seconds(args: &Args, shape: &Shape) -> f64 {
     match shape.kind {
         Kind::Cpu | Kind::Loops | Kind::Latency => 3.0 * pairs * run,
         Kind::HalfOfPeak => (3.0 * pairs + PEAK_RUNS as f64) * run,
-        Kind::Beside => 3.0 * pairs * (run + BESIDE_SECS),
+        Kind::Beside => pairs * (run + BESIDE_SECS),
         Kind::Memory => few * (WEIGH_SECS + joining),
         Kind::Backlog => few * WEIGH_SECS,
     }
@@ -129,7 +133,9 @@ fn beside(args: &Args, shape: &Shape, server: &Server) -> io::Result<Run> {
     let line = for_secs(&shape.client, args.secs);
     let small = Load::start(server, &line, args.client_cpu, Rank::Ahead)?.report()?;
     if large.is_over()? {
-        return Err(io::Error::other("the large room's load ended before the small rooms'"));
+        return Err(io::Error::other(
+            "the large room's load ended before the small rooms': more than there is room for",
+        ));
     }
     let (mut run, large) = (read(&small, shape)?, read(&large.report()?, shape)?);
     run.client_cores += large.client_cores;

@@ -29,7 +29,7 @@ pub(crate) enum Kind {
     Latency,
     /// The same at half of what the floor can bear.
     HalfOfPeak,
-    /// The same in small rooms, while a large one on the same loop is busy.
+    /// Latency in small rooms, while a large one on the same loop is busy, of the broker alone.
     Beside,
     /// Memory of connections at rest, of the broker alone.
     Memory,

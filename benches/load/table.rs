@@ -59,10 +59,15 @@ pub(crate) const fn head(kind: Kind) -> &'static str {
              | messages per send, one / two | client busy | faults |\n\
              |---|---|---|---|---|---|---|---|"
         }
-        Kind::Latency | Kind::HalfOfPeak | Kind::Beside => {
+        Kind::Latency | Kind::HalfOfPeak => {
             "## Latency\n\n\
              | shape | | floor ms | broker ms | broker : floor | floor : floor | client busy \
              | faults |\n|---|---|---|---|---|---|---|---|"
+        }
+        Kind::Beside => {
+            "## Latency in small rooms beside a busy large one\n\n\
+             | shape | p50 ms | p99 ms | p99.9 ms | clients busy | faults |\n\
+             |---|---|---|---|---|---|"
         }
         Kind::Memory => {
             "## Resident memory at rest\n\n\
@@ -81,7 +86,7 @@ pub(crate) fn cpu(name: &str, names: Names, rounds: &[Round]) -> Outcome {
     let each = |nth: usize, of: Of| median(&values(rounds, nth, of));
     let time = |nth| format!("{:.3} ({:.3})", each(nth, |r| r.cpu_us), each(nth, |r| r.user_us));
     let [ratio, control] = [1, 2].map(|nth| ratios(rounds, nth, |run| run.cpu_us));
-    let (busy, _) = client(rounds);
+    let (busy, _) = client(runs_of(rounds));
     let row = format!(
         "| {name} | {} | {} | {} | {} | {} / {} | {busy} | {} |",
         time(0),
@@ -100,7 +105,7 @@ pub(crate) fn cpu(name: &str, names: Names, rounds: &[Round]) -> Outcome {
 
 /// Latencies, a row for each percentile.
 pub(crate) fn latency(name: &str, rounds: &[Round]) -> Outcome {
-    let (busy, is_bottleneck) = client(rounds);
+    let (busy, is_bottleneck) = client(runs_of(rounds));
     let faults = faults(FLOOR_AND_BROKER, rounds);
     let percentiles: [(&str, Measure, Of); 3] = [
         ("p50", Measure::P50, |run| run.latency_us[0]),
@@ -118,16 +123,35 @@ pub(crate) fn latency(name: &str, rounds: &[Round]) -> Outcome {
         ));
         let control = Some(median(&control));
         figures.push(Figure { measure, value: median(&ratio), control });
-        if measure == Measure::P99 {
-            figures.push(Figure { measure: Measure::P99Ms, value: broker, control: None });
-        }
     }
-    let spoiled = match (has_faults(rounds), is_bottleneck) {
+    Outcome { rows, figures, spoiled: spoiled(has_faults(rounds), is_bottleneck) }
+}
+
+/// Latencies of the broker alone.
+pub(crate) fn beside(name: &str, runs: &[Run]) -> Outcome {
+    let ms = |of: Of| runs.iter().map(of).map(|us| us / 1e3).collect::<Vec<f64>>();
+    let p99 = ms(|run| run.latency_us[1]);
+    let (busy, is_bottleneck) = client(runs.iter());
+    let found = sum(runs.iter().flat_map(|run| &run.faults));
+    let row = format!(
+        "| {name} | {} | {} | {} | {busy} | {} |",
+        spread(&ms(|run| run.latency_us[0])),
+        spread(&p99),
+        spread(&ms(|run| run.latency_us[2])),
+        if found.is_empty() { "0" } else { &found },
+    );
+    let figure = Figure { measure: Measure::P99Ms, value: median(&p99), control: None };
+    let spoiled = spoiled(!found.is_empty(), is_bottleneck);
+    Outcome { rows: vec![row], figures: vec![figure], spoiled }
+}
+
+/// Why latencies can't be judged, if they can't.
+const fn spoiled(has_faults: bool, is_bottleneck: bool) -> Option<&'static str> {
+    match (has_faults, is_bottleneck) {
         (true, _) => Some("there were faults"),
         (false, true) => Some("the client was the bottleneck"),
         (false, false) => None,
-    };
-    Outcome { rows, figures, spoiled }
+    }
 }
 
 /// Memory at rest, from the client's reports; in words what they lack.
@@ -225,11 +249,14 @@ fn ratios(rounds: &[Round], nth: usize, of: Of) -> Vec<f64> {
     pairs.map(|(mine, first)| mine / first).collect()
 }
 
+fn runs_of(rounds: &[Round]) -> impl Iterator<Item = &Run> + Clone {
+    rounds.iter().flat_map(|Round(runs)| runs)
+}
+
 /// How busy the client was, marked where it was the bottleneck of any run; and whether it was.
-fn client(rounds: &[Round]) -> (String, bool) {
-    let runs = || rounds.iter().flat_map(|Round(runs)| runs);
-    let cores: Vec<f64> = runs().map(|run| run.client_cores).collect();
-    let is_bottleneck = runs().any(|run| run.is_client_bottleneck);
+fn client<'a>(runs: impl Iterator<Item = &'a Run> + Clone) -> (String, bool) {
+    let cores: Vec<f64> = runs.clone().map(|run| run.client_cores).collect();
+    let is_bottleneck = runs.into_iter().any(|run| run.is_client_bottleneck);
     let mark = if is_bottleneck { " !" } else { "" };
     (format!("{:.0} %{mark}", median(&cores) * 100.0), is_bottleneck)
 }
@@ -241,7 +268,7 @@ fn per_send(rounds: &[Round], nth: usize) -> String {
 }
 
 fn has_faults(rounds: &[Round]) -> bool {
-    rounds.iter().any(|Round(runs)| runs.iter().any(|run| !run.faults.is_empty()))
+    runs_of(rounds).any(|run| !run.faults.is_empty())
 }
 
 /// The faults of each server by name; 0 where there were none.

@@ -154,7 +154,7 @@ pub(crate) fn all() -> Vec<Shape> {
         shapes.extend(members.map(|members| Shape::fan_out(1, members, 128, window)));
     }
     shapes.extend(members.map(|members| Shape::fan_out(1, members, 16_384, 1)));
-    // 64 to 1,000 members would be a gigabyte in the kernel's buffers: that is what would be measured.
+    // 64 to 1,000 members would be a gigabyte under way: the kernel's buffers would be measured.
     for (members, window) in [(1, 64), (10, 64), (100, 64), (1_000, 8), (10_000, 8)] {
         shapes.push(Shape::fan_out(1, members, 16_384, window));
     }

@@ -10,7 +10,7 @@ use super::error::BenchError;
 use super::progress::Progress;
 use super::report::BOTTLENECK;
 use super::run::{Timing, refuse};
-use super::sides::{BUSY_SHARE, Side, Sides};
+use super::sides::{Side, Sides, is_bottleneck};
 use super::target::Target;
 use crate::cli::output::{fail, note, say};
 use serde::Serialize;
@@ -123,7 +123,7 @@ fn measure(args: &Args) -> Result<Report, BenchError> {
         warm_up_failed: warm_up.failed,
         first_failure: first_failure.map(|ending| ending.to_string()),
         server,
-        client_is_bottleneck: client.cores > BUSY_SHARE,
+        client_is_bottleneck: is_bottleneck(client.cores),
         client,
     })
 }
@@ -336,5 +336,26 @@ mod tests {
         assert_eq!((stages.under_way(), stages.fill()), (0, vec![1, 0]));
         assert_eq!((stages.clear(), stages.under_way()), (2, 0));
         assert_eq!(stages.go_on(7, Stage::Away), Stage::Away, "nobody has that place");
+    }
+
+    #[test]
+    fn a_busy_client_is_told() {
+        let sides = Sides::new(None, Clock::start());
+        let look = || sides.look().expect("our own");
+        let (server, client) = sides.between(&look(), &look(), 0);
+        let mut report = Report {
+            seconds: 1.0,
+            cycles: 0,
+            cycles_per_second: 0.0,
+            failed: 0,
+            warm_up_failed: 0,
+            first_failure: None,
+            server,
+            client,
+            client_is_bottleneck: false,
+        };
+        assert!(!report.to_string().contains("warning"));
+        report.client_is_bottleneck = true;
+        assert!(report.to_string().contains("warning"));
     }
 }

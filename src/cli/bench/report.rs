@@ -6,7 +6,7 @@
 use super::crowd::{Crowd, Phase};
 use super::pace::Pace;
 use super::shape::Shape;
-use super::sides::{BUSY_SHARE, Side};
+use super::sides::{Side, is_bottleneck};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::fmt;
@@ -114,7 +114,7 @@ impl Report {
             messages_per_read: phase.brought.messages_per_read(),
             server,
             // With losses the phase ends in silence, during which nobody is busy.
-            client_is_bottleneck: client.cores.max(phase.busy_share) > BUSY_SHARE,
+            client_is_bottleneck: is_bottleneck(client.cores.max(phase.busy_share)),
             client,
         }
     }

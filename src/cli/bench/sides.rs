@@ -10,7 +10,12 @@ use serde::Serialize;
 use std::fmt;
 
 /// Share of a core above which the client may be what is measured.
-pub(super) const BUSY_SHARE: f64 = 0.9;
+const BUSY_SHARE: f64 = 0.9;
+
+/// Whether a client that kept so much of its core busy may be what is measured.
+pub(super) fn is_bottleneck(share: f64) -> bool {
+    share > BUSY_SHARE
+}
 
 /// The server, where it is known, and ourselves.
 #[derive(Debug)]
@@ -127,6 +132,12 @@ mod tests {
         assert_eq!(side.cores, 0.5);
         let text = "2.000 µs each (0.500 user, 1.500 system), 50 % of a core (process 1)";
         assert_eq!(side.to_string(), text);
+    }
+
+    #[test]
+    fn who_has_hardly_any_time_left_is_the_bottleneck() {
+        assert!(is_bottleneck(0.97) && is_bottleneck(1.1));
+        assert!(!is_bottleneck(0.9) && !is_bottleneck(0.0));
     }
 
     #[test]

@@ -322,3 +322,60 @@ impl Conn {
 pub(crate) fn mask() -> [u8; 4] {
     fastrand::u32(..).to_ne_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net;
+
+    /// An open connection, and its other end.
+    fn pair() -> (Conn, net::TcpStream) {
+        let listener = net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let stream = net::TcpStream::connect(address).expect("a connection");
+        stream.set_nonblocking(true).expect("a socket");
+        let mut conn = Conn::new(TcpStream::from_std(stream), [0; 16], Vec::new());
+        conn.state = State::Open;
+        (conn, listener.accept().expect("the other end").0)
+    }
+
+    #[test]
+    fn what_is_written_is_not_held_however_much_still_waits() {
+        const PIECE: usize = 64 * 1024;
+        const WAITING: usize = 16 * 1024 * 1024;
+        let (mut conn, mut peer) = pair();
+        let mut dice = (fastrand::Rng::with_seed(1), fastrand::Rng::with_seed(1));
+        let (mut piece, mut got) = (vec![0; PIECE], vec![0; PIECE]);
+        let mut queued = 0;
+        for _ in 0..1_000 {
+            while queued < WAITING {
+                dice.0.fill(&mut piece);
+                conn.out().extend_from_slice(&piece);
+                queued += PIECE;
+            }
+            conn.flush().expect("a peer");
+            assert!(conn.out.len() <= 2 * WAITING, "{} bytes are held", conn.out.len());
+            peer.read_exact(&mut got).expect("a client");
+            queued -= PIECE;
+            dice.1.fill(&mut piece);
+            assert!(got == piece, "bytes went astray");
+        }
+    }
+
+    #[test]
+    fn whoever_is_over_is_closed_and_holds_nothing() {
+        let (mut conn, mut peer) = pair();
+        conn.out().extend_from_slice(b"never sent");
+        conn.end();
+        assert_eq!(peer.read(&mut [0; 8]).expect("its end"), 0);
+        assert!(conn.out.is_empty() && !conn.is_open() && conn.flush().is_ok());
+    }
+
+    #[test]
+    fn reads_are_shared_out_over_messages() {
+        let before = Brought { messages: 1, reads: 1 };
+        let after = Brought { messages: 11, reads: 5 };
+        assert_eq!(after.since(before).messages_per_read(), Some(2.5));
+        assert_eq!(after.since(after).messages_per_read(), None);
+    }
+}

@@ -1,7 +1,8 @@
 //! The fixed header of a payload: who sent it, which in a row it is, and when it was due.
 //!
 //! It is text, so that it survives in any envelope a server wraps around it. Invariants: a stamp
-//! of another phase or run is no stamp; one that is where the last one was is found without a search.
+//! of another phase or run is no stamp; one that is where the last one was is found without a
+//! search.
 
 /// Bytes of a stamp: the mark of the run, then four numbers.
 pub(crate) const STAMP_BYTES: usize = 5 * NUMBER_CHARS;

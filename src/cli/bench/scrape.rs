@@ -13,6 +13,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A page of more is not ours.
 const PAGE_BYTES_MAX: usize = 1024 * 1024;
+const HEAD_END: &str = "\r\n\r\n";
 const WRITES: &str = "fanfare_writes_total";
 const DELIVERED: &str = "fanfare_messages_delivered_total";
 
@@ -37,18 +38,25 @@ impl Totals {
         loop {
             stream.set_read_timeout(Some(left()?.max(Duration::from_millis(1)))).ok()?;
             match stream.read(&mut buffer).ok()? {
-                0 => return Self::parse(std::str::from_utf8(&page).ok()?),
+                0 => return Self::parse(&page),
                 count => page.extend_from_slice(buffer.get(..count)?),
             }
             if page.len() > PAGE_BYTES_MAX {
                 return None;
             }
+            // A server may announce the length and leave it to us to hang up.
+            if missing_bytes(&page) == Some(0) {
+                return Self::parse(&page);
+            }
         }
     }
 
-    /// Reads a whole answer.
-    fn parse(answer: &str) -> Option<Self> {
-        let (head, body) = answer.split_once("\r\n\r\n")?;
+    /// Reads an answer up to its end.
+    fn parse(answer: &[u8]) -> Option<Self> {
+        if missing_bytes(answer).is_some_and(|missing| missing > 0) {
+            return None;
+        }
+        let (head, body) = std::str::from_utf8(answer).ok()?.split_once(HEAD_END)?;
         let (_, status) = head.lines().next()?.split_once(' ')?;
         if !status.starts_with("200") {
             return None;
@@ -62,6 +70,17 @@ impl Totals {
         let each = (self.delivered - before.delivered) / writes;
         (writes > 0.0 && each.is_finite() && each >= 0.0).then_some(each)
     }
+}
+
+/// Bytes that are missing of an answer whose head is there and announces its length.
+fn missing_bytes(answer: &[u8]) -> Option<usize> {
+    let end = answer.windows(HEAD_END.len()).position(|window| window == HEAD_END.as_bytes())?;
+    let (head, rest) = answer.split_at(end);
+    let mut fields =
+        std::str::from_utf8(head).ok()?.lines().filter_map(|line| line.split_once(":"));
+    let (_, length) = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
+    let length: usize = length.trim().parse().ok()?;
+    Some(length.saturating_sub(rest.len() - HEAD_END.len()))
 }
 
 /// The sum of all samples of that name; none where there is none, or one is no number.
@@ -111,8 +130,22 @@ mod tests {
     #[test]
     fn samples_are_summed_over_their_labels() {
         let totals = Totals { writes: 10.0, delivered: 42.0 };
-        assert_eq!(Totals::parse(PAGE), Some(totals));
+        assert_eq!(Totals::parse(PAGE.as_bytes()), Some(totals));
         assert_eq!(Totals::scrape(server(PAGE.into())), Some(totals));
+    }
+
+    #[test]
+    fn an_announced_length_is_the_end_and_less_of_it_is_nothing() {
+        let announced = |bytes: usize| {
+            let (head, body) = PAGE.split_once(HEAD_END).expect("a head");
+            format!("{head}\r\ncontent-LENGTH: {bytes}{HEAD_END}{body}")
+        };
+        let length = PAGE.split_once(HEAD_END).expect("a head").1.len();
+        assert_eq!(missing_bytes(announced(length).as_bytes()), Some(0));
+        assert_eq!(missing_bytes(announced(length + 3).as_bytes()), Some(3));
+        assert_eq!(missing_bytes(PAGE.as_bytes()), None);
+        assert!(Totals::scrape(server(announced(length).into())).is_some());
+        assert_eq!(Totals::scrape(server(announced(length + 1).into())), None);
     }
 
     #[test]
@@ -121,7 +154,7 @@ mod tests {
         let odd = PAGE.replace("fanfare_writes_total 10", "fanfare_writes_total ten");
         let refused = PAGE.replace("200 OK", "404 Not Found");
         for answer in ["", "HTTP/1.1 200 OK\r\n\r\n", &missing, &odd, &refused] {
-            assert_eq!(Totals::parse(answer), None, "{answer}");
+            assert_eq!(Totals::parse(answer.as_bytes()), None, "{answer}");
             assert_eq!(Totals::scrape(server(answer.into())), None, "{answer}");
         }
         let endless = [PAGE.as_bytes(), &vec![b'\n'; PAGE_BYTES_MAX]].concat();

@@ -367,6 +367,7 @@ mod tests {
         let (mut conn, mut peer) = pair();
         conn.out().extend_from_slice(b"never sent");
         conn.end();
+        peer.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("a socket");
         assert_eq!(peer.read(&mut [0; 8]).expect("its end"), 0);
         assert!(conn.out.is_empty() && !conn.is_open() && conn.flush().is_ok());
     }

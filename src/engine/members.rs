@@ -3,6 +3,7 @@
 //! Not here: how many members other loops have (the home counts). Invariants: a member stands in
 //! its room at the position that its session knows; a room without members has no entry.
 
+use super::buffers::BufferId;
 use super::table::Table;
 use crate::broker::{RoomHandle, RoomOptions};
 use hashbrown::HashTable;
@@ -26,6 +27,8 @@ pub(crate) struct Place {
 pub(crate) struct RoomMembers {
     pub(crate) handle: RoomHandle,
     pub(crate) options: RoomOptions,
+    /// Where what its stalled members wait for is collected; may be gone (`backlog`).
+    pub(crate) backlog: BufferId,
     /// Slots in the table of sessions. A leave is told at once, so no generation is needed.
     pub(crate) conns: Vec<u32>,
     /// The `seq` at which each of the last members joined, while their first batch is handled.
@@ -117,11 +120,22 @@ impl Members {
         self.rooms.get(room.index, room.generation)
     }
 
+    /// As [`Self::get`], to be changed.
+    pub(crate) fn get_mut(&mut self, room: LocalRoom) -> Option<&mut RoomMembers> {
+        self.rooms.get_mut(room.index, room.generation)
+    }
+
     fn open(&mut self, handle: RoomHandle, options: RoomOptions) -> LocalRoom {
         if let Some((room, _)) = self.find(handle) {
             return room;
         }
-        let members = RoomMembers { handle, options, conns: Vec::new(), fresh: Vec::new() };
+        let members = RoomMembers {
+            handle,
+            options,
+            backlog: BufferId::NONE,
+            conns: Vec::new(),
+            fresh: Vec::new(),
+        };
         let (index, generation) = self.rooms.insert(members);
         let rooms = &self.rooms;
         let hash_of = |index: &u32| rooms.at(*index).map_or(0, |room| hash(room.handle));

@@ -94,7 +94,9 @@ impl Shape {
             &format!("{name} x {members}, {bytes} B, {window} outstanding{joined}"),
             Kind::Cpu,
             &format!("--kind fanout --join {window}"),
-            &format!("--rooms {rooms} --subs {members} --size {bytes} --window {window}"),
+            &format!(
+                "--rooms {rooms} --subs {members} --size {bytes} --window {window} --zero-mask"
+            ),
         )
         .reaching(match (rooms, members, bytes, window) {
             (1, 1_000, 128, 1) => &[(Measure::Cpu, 1.05)],

@@ -300,11 +300,12 @@ impl Crowd {
         let Publisher { conn, room, number, .. } = *publisher;
         let draft = room as usize % self.drafts.len().max(1);
         let Some(draft) = self.drafts.get_mut(draft) else { return 0 };
+        let masking = self.shape.masking;
         let Some(stamp) = self.round.stamp(place, room, number, due_us) else { return 0 };
         if self.unsent.last() != Some(&conn) {
             self.unsent.push(conn);
         }
-        self.fleet.queue(conn, |out| draft.push(out, self.round.mark, &stamp, mask()))
+        self.fleet.queue(conn, |out| draft.push(out, self.round.mark, &stamp, masking.mask()))
     }
 
     fn flush(&mut self) {

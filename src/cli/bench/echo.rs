@@ -1,6 +1,7 @@
 //! `fanfare bench echo`: each connection sends a message and waits until it comes back.
 
 use super::bounds::connections;
+use super::client::Masking;
 use super::pace::Pace;
 use super::run::{Limits, Timing, execute};
 use super::shape::Shape;
@@ -41,6 +42,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         publishers: 1,
         size: args.size,
         kind: DataKind::Binary,
+        masking: Masking::Random,
         pace: Pace::Window(args.window.get()),
         path: args.path.clone(),
         message: None,

@@ -2,7 +2,7 @@
 
 pub(super) use super::bounds::at_least_one;
 use super::bounds::{SECONDS_MAX, connections, positive, rate, seconds};
-use super::client::parse_template;
+use super::client::{Masking, parse_template};
 use super::clock::Clock;
 use super::crowd::Crowd;
 use super::error::BenchError;
@@ -53,6 +53,9 @@ pub(super) struct Args {
     /// Send text instead of binary messages
     #[arg(long)]
     text: bool,
+    /// Mask what is published with zeros, so that a server may send it on as it lies in its buffer
+    #[arg(long)]
+    zero_mask: bool,
     /// The path of a room's WebSocket
     #[arg(long, value_name = "PATH", default_value = "/raw/{room}")]
     path_template: String,
@@ -146,6 +149,7 @@ impl Args {
             publishers: self.pubs,
             size: self.size,
             kind: if self.text { DataKind::Text } else { DataKind::Binary },
+            masking: if self.zero_mask { Masking::Zeros } else { Masking::Random },
             pace: self.rate.map_or(Pace::Window(window), Pace::Rate),
             path: self.path_template.clone(),
             message: self.message_template.clone(),

@@ -4,7 +4,7 @@
 //! into the numbers of a stamp.
 
 use super::bounds::{ACCOUNTS_MAX, CONNECTIONS_MAX, SIZE_BYTES_MAX, UNDER_WAY_BYTES_MAX, product};
-use super::client::{Draft, STAMP_BYTES, fill};
+use super::client::{Draft, Masking, STAMP_BYTES, fill};
 use super::pace::Pace;
 use crate::ws::DataKind;
 
@@ -20,6 +20,7 @@ pub(super) struct Shape {
     /// Payload bytes of a message.
     pub(super) size: usize,
     pub(super) kind: DataKind,
+    pub(super) masking: Masking,
     pub(super) pace: Pace,
     /// The request target, `{room}` for the room's name.
     pub(super) path: String,
@@ -97,6 +98,7 @@ impl Shape {
             publishers,
             size: 128,
             kind: DataKind::Binary,
+            masking: Masking::Random,
             pace: Pace::Window(1),
             path: "/raw/{room}".to_owned(),
             message: None,

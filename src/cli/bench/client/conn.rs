@@ -318,6 +318,25 @@ impl Conn {
     }
 }
 
+/// How what is published is masked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Masking {
+    /// As a client of any other purpose does.
+    Random,
+    /// By zeros, which leave a payload as it is: for the floor, which is not to touch it.
+    Zeros,
+}
+
+impl Masking {
+    /// The mask of the next message.
+    pub(crate) fn mask(self) -> [u8; 4] {
+        match self {
+            Self::Random => mask(),
+            Self::Zeros => [0; 4],
+        }
+    }
+}
+
 /// Masks keep proxies from being misled by chosen payloads; ours choose nothing.
 pub(crate) fn mask() -> [u8; 4] {
     fastrand::u32(..).to_ne_bytes()

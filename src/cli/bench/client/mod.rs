@@ -12,7 +12,7 @@ mod stamp;
 mod tally;
 mod walk;
 
-pub(super) use conn::{Brought, Ending, Happening, mask};
+pub(super) use conn::{Brought, Ending, Happening, Masking, mask};
 pub(super) use draft::{Draft, fill, parse_template};
 pub(super) use fleet::Fleet;
 pub(super) use stamp::{Mark, STAMP_BYTES, Stamp};

@@ -69,6 +69,8 @@ pub(crate) struct Homes {
     names: HashTable<u32>,
     bytes: Vec<u8>,
     staged: Vec<Staged>,
+    /// Bytes that the batch for each loop will take of them.
+    needed: Vec<usize>,
     dirty: Vec<RoomHandle>,
     expiring: VecDeque<(RoomHandle, u64)>,
 }
@@ -90,6 +92,7 @@ impl Homes {
             names: HashTable::new(),
             bytes: Vec::new(),
             staged: Vec::new(),
+            needed: Vec::new(),
             dirty: Vec::new(),
             expiring: VecDeque::new(),
         }
@@ -206,6 +209,15 @@ impl Homes {
         let start = offset(self.bytes.len());
         encode(&mut self.bytes);
         let end = offset(self.bytes.len());
+        for members in home.room.loops() {
+            let place = members.loop_id.index();
+            if self.needed.len() <= place {
+                self.needed.resize(place + 1, 0);
+            }
+            if let Some(needed) = self.needed.get_mut(place) {
+                *needed += (end - start) as usize;
+            }
+        }
         let index = offset(self.staged.len());
         self.staged.push(Staged { start, end, next: NONE, left_out });
         match &mut home.staged {
@@ -226,14 +238,16 @@ impl Homes {
     /// Copies what was published in this tick into the batches of the loops that have members:
     /// one contiguous run per room and loop.
     pub(crate) fn lay_out(&mut self, outgoing: &mut [Batch]) {
-        for handle in std::mem::take(&mut self.dirty) {
+        // No more than that: a batch may be kept for long by members that stall, and what it has
+        // to spare would be kept with it.
+        for (batch, bytes) in outgoing.iter_mut().zip(self.needed.iter_mut()) {
+            batch.bytes.reserve_exact(std::mem::take(bytes));
+        }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for handle in dirty.drain(..) {
             let Some(home) = self.rooms.get_mut(handle.slot, handle.generation) else { continue };
-            let Some((first, last)) = home.staged.take() else { continue };
-            let count = {
-                let frames = Frames { staged: &self.staged, at: first };
-                debug_assert!(frames.clone().last().is_some() && last != NONE);
-                frames.count()
-            };
+            let Some((first, _)) = home.staged.take() else { continue };
+            let count = Frames { staged: &self.staged, at: first }.count();
             let first_seq = home.room.seq() + 1 - count as u64;
             for members in home.room.loops() {
                 let Some(batch) = outgoing.get_mut(members.loop_id.index()) else { continue };
@@ -241,6 +255,7 @@ impl Homes {
                 append_run(batch, handle, first_seq, frames, members.loop_id, &self.bytes);
             }
         }
+        self.dirty = dirty; // Keeps what it allocated.
         self.staged.clear();
         self.bytes.clear();
         if self.bytes.capacity() > crate::limits::OUTGOING_BYTES_MAX {

@@ -20,8 +20,9 @@ use std::time::Duration;
 const WARM_UP_CONNS: usize = 64;
 /// Time between two looks at the memory.
 const LOOK_US: u64 = 100_000;
-/// The memory is settled when so many looks in a row saw the same.
-const SETTLED_LOOKS: u32 = 5;
+/// The memory is settled when so many looks in a row saw the same: two seconds, longer than
+/// allocators keep what is free.
+const SETTLED_LOOKS: u32 = 20;
 /// Longest wait for that.
 const SETTLE_US_MAX: u64 = 15_000_000;
 

@@ -2,24 +2,30 @@
 //!
 //! Each round runs the floor, the broker and the floor again, each as a fresh process on one core
 //! with the client on another; what counts is the ratio within a round, and the floor against
-//! itself says how far a ratio can be trusted. Not here: peers. Prints Markdown.
+//! itself says how far a ratio can be trusted. Not here: peers. Prints Markdown. Invariant: a shape
+//! that can't be measured is told and makes the exit code 1; it never becomes a number.
 
+#[path = "load/backlog.rs"]
+mod backlog;
+#[path = "load/figures.rs"]
+mod figures;
 #[path = "load/processes.rs"]
 mod processes;
+#[path = "load/rounds.rs"]
+mod rounds;
 #[path = "load/shapes.rs"]
 mod shapes;
+#[path = "load/stats.rs"]
+mod stats;
 #[path = "load/table.rs"]
 mod table;
 
 use clap::Parser;
-use processes::Server;
-use serde_json::Value;
 use shapes::{Kind, Shape};
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use table::{Round, Run, cpu_row, head, latency_row, memory_row};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
 /// Compares the broker with the floor.
 #[derive(Parser, Debug)]
@@ -36,6 +42,15 @@ struct Args {
     /// Only shapes whose name has this in it; may be repeated
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
+    /// Take the texts of --only for whole names
+    #[arg(long)]
+    exact: bool,
+    /// Only shapes that have a target
+    #[arg(long)]
+    targets: bool,
+    /// Print the names of the shapes, and measure nothing
+    #[arg(long)]
+    list: bool,
     /// Also write the tables to this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -53,86 +68,66 @@ struct Args {
     bench: bool,
 }
 
-/// The floor and the client are always of this build.
-const TOOLS: &str = env!("CARGO_BIN_EXE_fanfare");
-
-fn main() -> io::Result<()> {
+fn main() -> io::Result<ExitCode> {
     let mut args = Args::parse();
     if args.quick {
         (args.pairs, args.secs) = (3, 0.5);
     }
+    let shapes = shapes::wanted(&args.only, args.exact, args.targets);
+    if args.list {
+        for shape in &shapes {
+            writeln!(io::stdout().lock(), "{}", shape.name)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if shapes.is_empty() {
+        note("no shape has such a name: --list prints them");
+        return Ok(ExitCode::from(2));
+    }
+    let seconds: f64 = shapes.iter().map(|shape| rounds::seconds(&args, shape)).sum();
+    note(&format!("{} shapes, about {:.0} minutes", shapes.len(), (seconds / 60.0).ceil()));
     let mut report = Report { out: args.out.as_ref().map(fs::File::create).transpose()? };
     report.line(&setting())?;
-    let wanted = |shape: &Shape| {
-        args.only.is_empty() || args.only.iter().any(|text| shape.name.contains(text))
-    };
-    let shapes: Vec<Shape> = shapes::all().into_iter().filter(wanted).collect();
-    for kind in [Kind::Cpu, Kind::Latency, Kind::Memory] {
-        let mut of_kind = shapes.iter().filter(|shape| shape.kind == kind).peekable();
-        if of_kind.peek().is_some() {
-            report.line("")?;
-            report.line(head(kind))?;
-        }
-        for shape in of_kind {
-            report.line(&row(&args, shape)?)?;
-        }
+    if shapes.iter().any(|shape| shape.kind == Kind::Beside) {
+        let may = if processes::may_be_ahead() { "at a higher" } else { "at the same" };
+        report
+            .line(&format!("- Beside a large room: the small rooms' client is {may} priority"))?;
     }
-    Ok(())
+    compare(&args, &shapes, &mut report)
 }
 
-fn row(args: &Args, shape: &Shape) -> io::Result<String> {
-    match shape.kind {
-        Kind::Cpu => Ok(cpu_row(&shape.name, &rounds(args, shape)?)),
-        Kind::Latency => Ok(latency_row(&shape.name, &rounds(args, shape)?)),
-        Kind::Memory => {
-            let reports = (0..args.pairs.min(3)).map(|_| args.broker()?.idle(args, shape));
-            Ok(memory_row(&shape.name, &reports.collect::<io::Result<Vec<Value>>>()?))
+/// Measures every shape, a table for each kind, and holds the figures against the targets.
+fn compare(args: &Args, shapes: &[Shape], report: &mut Report) -> io::Result<ExitCode> {
+    let (mut last, mut verdicts, mut failed) = ("", Vec::new(), false);
+    for shape in shapes {
+        let head = table::head(shape.kind);
+        if head != last {
+            report.line(&format!("\n{head}"))?;
+            last = head;
         }
-    }
-}
-
-/// Every round begins with another server, so that none always follows the same one.
-fn rounds(args: &Args, shape: &Shape) -> io::Result<Vec<Round>> {
-    (0..args.pairs)
-        .map(|nth| {
-            let mut runs = [Run::default(); 3];
-            for turn in 0..3 {
-                let which = (nth + turn) % 3;
-                let server = if which == 1 { args.broker()? } else { args.floor(shape)? };
-                let report = server.load(args, shape)?;
-                if let Some(run) = runs.get_mut(which) {
-                    *run = Run::of(&report);
-                }
+        match rounds::measure(args, shape) {
+            Ok(outcome) => {
+                report.line(&outcome.rows.join("\n"))?;
+                verdicts.extend(table::verdicts(shape, Some(&outcome)));
             }
-            let [floor, broker, control] = runs;
-            Ok(Round { floor, broker, control })
-        })
-        .collect()
+            Err(error) => {
+                failed = true;
+                note(&format!("{}: {error}", shape.name));
+                report.line(&table::failed(&shape.name, &error.to_string()))?;
+                verdicts.extend(table::verdicts(shape, None));
+            }
+        }
+    }
+    if !verdicts.is_empty() {
+        report.line(&format!("\n{}", table::TARGETS_HEAD))?;
+        report.line(&verdicts.join("\n"))?;
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-impl Args {
-    fn broker(&self) -> io::Result<Server> {
-        let line = "serve --listen 127.0.0.1:0 --loops 1 --connections-max 16000 --echo-route";
-        let line: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Server::start(&self.broker, &line, self.server_cpu)
-    }
-
-    fn floor(&self, shape: &Shape) -> io::Result<Server> {
-        let line = ["bench", "floor", "--listen", "127.0.0.1:0"].map(str::to_owned);
-        let line = [&line[..], &shape.floor].concat();
-        Server::start(Path::new(TOOLS), &line, self.server_cpu)
-    }
-}
-
-impl Server {
-    fn load(&self, args: &Args, shape: &Shape) -> io::Result<Value> {
-        let line = [&shape.client[..], &["--secs".to_owned(), args.secs.to_string()]].concat();
-        self.measure(Path::new(TOOLS), &line, args.client_cpu)
-    }
-
-    fn idle(&self, args: &Args, shape: &Shape) -> io::Result<Value> {
-        self.measure(Path::new(TOOLS), &shape.client, args.client_cpu)
-    }
+/// For the person at the terminal; the tables go to stdout.
+fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}"); // Nobody to tell if it fails.
 }
 
 /// Where the tables go.

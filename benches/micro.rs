@@ -98,5 +98,10 @@ fn fan_out(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, mask, frame, utf8, http_head, fan_out);
+fn visit(c: &mut Criterion) {
+    let mut hall = Hall::new(1, 128);
+    c.bench_function("handshake, join and close", |b| b.iter(|| hall.visit()));
+}
+
+criterion_group!(benches, mask, frame, utf8, http_head, fan_out, visit);
 criterion_main!(benches);

@@ -126,6 +126,9 @@ pub const OUTBOX_MESSAGES_MAX: u32 = 16 * 1024;
 /// Output above which a connection that makes us answer (echo, pipelined requests) is not read.
 /// Too low: pipelining stalls. Too high: memory for peers that don't read.
 pub const OUTBOX_HIGH_WATER_BYTES: usize = 256 * 1024;
+/// What a room's stalled members wait for is collected in pieces of this size. Too low: a buffer's
+/// own cost beside small messages. Too high: a piece is kept for the little of it that is left.
+pub const BACKLOG_SEGMENT_BYTES: usize = 64 * 1024;
 /// Slices of one vectored write. Too low: more system calls. Too high: stack, and IOV_MAX.
 pub const WRITEV_SLICES_MAX: usize = 64;
 /// Connections written between two looks at the poll. Too low: polling shows. Too high: a large

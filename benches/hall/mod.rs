@@ -63,6 +63,22 @@ impl Hall {
         self.deliver()
     }
 
+    /// Somebody comes, joins a room of their own, says goodbye and goes. The bytes that they got.
+    pub(crate) fn visit(&mut self) -> usize {
+        let key = self.shard.handle_open(Admission::Served, self.now);
+        self.input.clear();
+        ws::client_request(&mut self.input, "localhost:8080", "/raw/visited", b"the sample nonce");
+        self.shard.handle_bytes(key, &mut self.input, self.now);
+        let welcome = self.deliver();
+        self.input.clear();
+        ws::push_masked_frame(&mut self.input, Opcode::Close, &[3, 232], [1, 2, 3, 4]);
+        self.shard.handle_bytes(key, &mut self.input, self.now);
+        let goodbye = self.deliver();
+        self.shard.handle_eof(key, self.now);
+        while self.shard.poll_action().is_some() {}
+        welcome + goodbye
+    }
+
     fn deliver(&mut self) -> usize {
         self.shard.end_tick(self.now);
         while let Some((_, batch)) = self.shard.poll_batch() {

@@ -1,123 +1,300 @@
-//! What was measured, as rows of a Markdown table.
+//! What was measured, as rows of Markdown tables, and as figures that targets are held against.
+//!
+//! Pure; `tests/load_tables.rs` tests it.
 
-use crate::shapes::Kind;
+use crate::figures::{Run, number};
+use crate::shapes::{Kind, Measure, Shape};
+use crate::stats::{median, spread};
 use serde_json::Value;
+use std::fmt::Write as _;
 
-/// One run of one server.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Run {
-    pub(crate) cpu_us: f64,
-    pub(crate) user_us: f64,
-    pub(crate) client_us: f64,
-    pub(crate) latency_us: [f64; 3],
-    pub(crate) faults: f64,
-}
+/// The three runs of one round: what it is compared with, what is compared, the first again.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Round(pub(crate) [Run; 3]);
 
-impl Run {
-    /// Reads the client's report.
-    pub(crate) fn of(report: &Value) -> Self {
-        let number = |path: &str| report.pointer(path).and_then(Value::as_f64).unwrap_or(0.0);
-        let faults = ["/lost", "/duplicated", "/reordered", "/failed", "/connections_ended"];
-        Self {
-            cpu_us: number("/server/cpu_us_each"),
-            user_us: number("/server/user_us_each"),
-            client_us: number("/client/cpu_us_each"),
-            latency_us: ["p50", "p99", "p99_9"].map(|p| number(&format!("/latency_us/{p}"))),
-            faults: faults.into_iter().map(number).sum(),
-        }
-    }
-}
+/// A figure of a run.
+type Of = fn(&Run) -> f64;
 
-/// The runs of one round: the floor, the broker, the floor again.
+/// What the servers of a round are called.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Round {
-    pub(crate) floor: Run,
-    pub(crate) broker: Run,
-    pub(crate) control: Run,
+pub(crate) struct Names(pub(crate) [&'static str; 3]);
+
+/// Broker against floor.
+pub(crate) const FLOOR_AND_BROKER: Names = Names(["floor", "broker", "floor again"]);
+
+/// Two loops against one.
+pub(crate) const ONE_AND_TWO: Names = Names(["one loop", "two loops", "one loop again"]);
+
+/// What became of a shape.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) rows: Vec<String>,
+    pub(crate) figures: Vec<Figure>,
+    /// Why the figures can't be judged, if they can't.
+    pub(crate) spoiled: Option<&'static str>,
 }
 
-/// The head of the table of a kind.
+/// A figure that may have a target.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Figure {
+    pub(crate) measure: Measure,
+    pub(crate) value: f64,
+    /// The same figure of the control, where there is one.
+    pub(crate) control: Option<f64>,
+}
+
+/// The title and the head of the table of a kind; kinds in a row that have the same share it.
 pub(crate) const fn head(kind: Kind) -> &'static str {
     match kind {
         Kind::Cpu => {
-            "| shape | floor µs (user) | broker µs (user) | broker : floor | floor : floor \
-             | client µs | faults |\n|---|---|---|---|---|---|---|"
+            "## CPU time of the server for each delivery or cycle\n\n\
+             | shape | floor µs (user) | broker µs (user) | broker : floor | floor : floor \
+             | messages per send, floor / broker | client busy | faults |\n\
+             |---|---|---|---|---|---|---|---|"
         }
-        Kind::Latency => {
-            "| shape | floor p50 / p99 / p99.9 ms | broker p50 / p99 / p99.9 ms \
-             | p99, broker : floor | p99, floor : floor | faults |\n|---|---|---|---|---|---|"
+        Kind::Loops => {
+            "## Two loops against one\n\n\
+             Recorded, not judged: on two cores the client shares one of them.\n\n\
+             | shape | one loop µs (user) | two loops µs (user) | two : one | one : one \
+             | messages per send, one / two | client busy | faults |\n\
+             |---|---|---|---|---|---|---|---|"
         }
-        Kind::Memory => "| shape | bytes per connection | kept after all left |\n|---|---|---|",
+        Kind::Latency | Kind::HalfOfPeak => {
+            "## Latency\n\n\
+             | shape | | floor ms | broker ms | broker : floor | floor : floor | client busy \
+             | faults |\n|---|---|---|---|---|---|---|---|"
+        }
+        Kind::Beside => {
+            "## Latency in small rooms beside a busy large one\n\n\
+             | shape | p50 ms | p99 ms | p99.9 ms | clients busy | faults |\n\
+             |---|---|---|---|---|---|"
+        }
+        Kind::Memory => {
+            "## Resident memory at rest\n\n\
+             | shape | bytes per connection | kept after all left |\n|---|---|---|"
+        }
+        Kind::Backlog => {
+            "## Resident memory of a slow reader at its bound\n\n\
+             | shape | outbox, of its bound | resident growth, of the bound | faults |\n\
+             |---|---|---|---|"
+        }
     }
 }
 
-/// One row of CPU times.
-pub(crate) fn cpu_row(name: &str, rounds: &[Round]) -> String {
-    let each = |of: fn(&Round) -> f64| rounds.iter().map(of).collect::<Vec<f64>>();
-    format!(
-        "| {name} | {:.3} ({:.3}) | {:.3} ({:.3}) | {} | {} | {:.3} | {} |",
-        median(&each(|r| r.floor.cpu_us)),
-        median(&each(|r| r.floor.user_us)),
-        median(&each(|r| r.broker.cpu_us)),
-        median(&each(|r| r.broker.user_us)),
-        spread(&each(|r| r.broker.cpu_us / r.floor.cpu_us)),
-        spread(&each(|r| r.control.cpu_us / r.floor.cpu_us)),
-        median(&each(|r| r.broker.client_us)),
-        each(|r| r.floor.faults + r.broker.faults + r.control.faults).iter().sum::<f64>(),
-    )
+/// CPU times.
+pub(crate) fn cpu(name: &str, names: Names, rounds: &[Round]) -> Outcome {
+    let each = |nth: usize, of: Of| median(&values(rounds, nth, of));
+    let time = |nth| format!("{:.3} ({:.3})", each(nth, |r| r.cpu_us), each(nth, |r| r.user_us));
+    let [ratio, control] = [1, 2].map(|nth| ratios(rounds, nth, |run| run.cpu_us));
+    let (busy, _) = client(runs_of(rounds));
+    let row = format!(
+        "| {name} | {} | {} | {} | {} | {} / {} | {busy} | {} |",
+        time(0),
+        time(1),
+        spread(&ratio),
+        spread(&control),
+        per_send(rounds, 0),
+        per_send(rounds, 1),
+        faults(names, rounds),
+    );
+    let figure =
+        Figure { measure: Measure::Cpu, value: median(&ratio), control: Some(median(&control)) };
+    let spoiled = has_faults(rounds).then_some("there were faults");
+    Outcome { rows: vec![row], figures: vec![figure], spoiled }
 }
 
-/// One row of latencies.
-pub(crate) fn latency_row(name: &str, rounds: &[Round]) -> String {
-    let ms = |of: fn(&Round) -> [f64; 3]| {
-        let runs: Vec<[f64; 3]> = rounds.iter().map(of).collect();
-        let middle = |at: usize| {
-            let values: Vec<f64> = runs.iter().filter_map(|run| run.get(at).copied()).collect();
-            median(&values) / 1e3
+/// Latencies, a row for each percentile.
+pub(crate) fn latency(name: &str, rounds: &[Round]) -> Outcome {
+    let (busy, is_bottleneck) = client(runs_of(rounds));
+    let faults = faults(FLOOR_AND_BROKER, rounds);
+    let percentiles: [(&str, Measure, Of); 3] = [
+        ("p50", Measure::P50, |run| run.latency_us[0]),
+        ("p99", Measure::P99, |run| run.latency_us[1]),
+        ("p99.9", Measure::P99_9, |run| run.latency_us[2]),
+    ];
+    let (mut rows, mut figures) = (Vec::new(), Vec::new());
+    for (percentile, measure, of) in percentiles {
+        let [floor, broker] = [0, 1].map(|nth| median(&values(rounds, nth, of)) / 1e3);
+        let [ratio, control] = [1, 2].map(|nth| ratios(rounds, nth, of));
+        rows.push(format!(
+            "| {name} | {percentile} | {floor:.2} | {broker:.2} | {} | {} | {busy} | {faults} |",
+            spread(&ratio),
+            spread(&control),
+        ));
+        let control = Some(median(&control));
+        figures.push(Figure { measure, value: median(&ratio), control });
+    }
+    Outcome { rows, figures, spoiled: spoiled(has_faults(rounds), is_bottleneck) }
+}
+
+/// Latencies of the broker alone.
+pub(crate) fn beside(name: &str, runs: &[Run]) -> Outcome {
+    let ms = |of: Of| runs.iter().map(of).map(|us| us / 1e3).collect::<Vec<f64>>();
+    let p99 = ms(|run| run.latency_us[1]);
+    let (busy, is_bottleneck) = client(runs.iter());
+    let found = sum(runs.iter().flat_map(|run| &run.faults));
+    let row = format!(
+        "| {name} | {} | {} | {} | {busy} | {} |",
+        spread(&ms(|run| run.latency_us[0])),
+        spread(&p99),
+        spread(&ms(|run| run.latency_us[2])),
+        if found.is_empty() { "0" } else { &found },
+    );
+    let figure = Figure { measure: Measure::P99Ms, value: median(&p99), control: None };
+    let spoiled = spoiled(!found.is_empty(), is_bottleneck);
+    Outcome { rows: vec![row], figures: vec![figure], spoiled }
+}
+
+/// Why latencies can't be judged, if they can't.
+const fn spoiled(has_faults: bool, is_bottleneck: bool) -> Option<&'static str> {
+    match (has_faults, is_bottleneck) {
+        (true, _) => Some("there were faults"),
+        (false, true) => Some("the client was the bottleneck"),
+        (false, false) => None,
+    }
+}
+
+/// Memory at rest, from the client's reports; in words what they lack.
+pub(crate) fn memory(name: &str, reports: &[Value]) -> Result<Outcome, String> {
+    let middle = |pointer: &str| -> Result<f64, String> {
+        let values: Result<Vec<f64>, String> =
+            reports.iter().map(|report| number(report, pointer)).collect();
+        Ok(median(&values?))
+    };
+    let each = middle("/bytes_per_connection")?;
+    let kept = middle("/kept_bytes")? / 1024.0;
+    let figure = |measure, value| Figure { measure, value, control: None };
+    Ok(Outcome {
+        rows: vec![format!("| {name} | {each:.1} | {kept:.0} KiB |")],
+        figures: vec![figure(Measure::BytesEach, each), figure(Measure::KeptMib, kept / 1024.0)],
+        spoiled: None,
+    })
+}
+
+/// What a slow reader's backlog was, and what it cost: ratios to its bound.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Backlog {
+    pub(crate) queued: f64,
+    pub(crate) resident: f64,
+    pub(crate) faults: Vec<(&'static str, f64)>,
+}
+
+/// Memory of slow readers.
+pub(crate) fn backlog(name: &str, looks: &[Backlog]) -> Outcome {
+    let of = |of: fn(&Backlog) -> f64| looks.iter().map(of).collect::<Vec<f64>>();
+    let resident = of(|look| look.resident);
+    let found = sum(looks.iter().flat_map(|look| &look.faults));
+    let told = if found.is_empty() { "0".to_owned() } else { found.clone() };
+    Outcome {
+        rows: vec![format!(
+            "| {name} | {:.3} | {} | {told} |",
+            median(&of(|look| look.queued)),
+            spread(&resident)
+        )],
+        figures: vec![Figure {
+            measure: Measure::OfBound,
+            value: median(&resident),
+            control: None,
+        }],
+        spoiled: (!found.is_empty()).then_some("there were faults"),
+    }
+}
+
+/// The row of a shape that could not be measured.
+pub(crate) fn failed(name: &str, why: &str) -> String {
+    format!("| {name} | failed: {} |", why.replace('|', "/").replace('\n', " "))
+}
+
+/// The head of the table of targets.
+pub(crate) const TARGETS_HEAD: &str = "## Against the targets\n\n\
+    | shape | what | target | here | the control | |\n|---|---|---|---|---|---|";
+
+/// What became of the targets of a shape, a row each; `None` is a shape that failed.
+pub(crate) fn verdicts(shape: &Shape, outcome: Option<&Outcome>) -> Vec<String> {
+    let verdict = |(measure, most): &(Measure, f64)| {
+        let figures = outcome.map(|outcome| &outcome.figures[..]).unwrap_or_default();
+        let figure = figures.iter().find(|figure| figure.measure == *measure);
+        let (here, control) = match figure {
+            Some(figure) => {
+                let control = figure.control.map(|control| format!("{control:.3}"));
+                (format!("{:.3}", figure.value), control.unwrap_or_default())
+            }
+            None => ("-".to_owned(), String::new()),
         };
-        format!("{:.2} / {:.2} / {:.2}", middle(0), middle(1), middle(2))
+        let is_off = figure.and_then(|figure| figure.control).is_some_and(|c| !is_near_one(c));
+        let doubt = if is_off { ", but the control is off" } else { "" };
+        let said = match (figure, outcome.and_then(|outcome| outcome.spoiled)) {
+            (None, _) => "**not measured**".to_owned(),
+            (Some(_), Some(why)) => format!("**not judged**: {why}"),
+            (Some(figure), None) if figure.value <= *most => format!("met{doubt}"),
+            (Some(_), None) => format!("**missed**{doubt}"),
+        };
+        format!("| {} | {measure} | {most} | {here} | {control} | {said} |", shape.name)
     };
-    let p99 = |run: &Run| run.latency_us[1];
-    let ratios = |of: fn(&Round) -> Run| -> Vec<f64> {
-        rounds.iter().map(|round| p99(&of(round)) / p99(&round.floor)).collect()
-    };
-    let faults: f64 = rounds.iter().map(|r| r.floor.faults + r.broker.faults).sum();
-    format!(
-        "| {name} | {} | {} | {} | {} | {faults} |",
-        ms(|r| r.floor.latency_us),
-        ms(|r| r.broker.latency_us),
-        spread(&ratios(|r| r.broker)),
-        spread(&ratios(|r| r.control)),
-    )
+    shape.targets.iter().map(verdict).collect()
 }
 
-/// One row of memory, from the client's reports.
-pub(crate) fn memory_row(name: &str, reports: &[Value]) -> String {
-    let each = |key: &str| -> Vec<f64> {
-        reports.iter().filter_map(|report| report.get(key)?.as_f64()).collect()
-    };
-    format!(
-        "| {name} | {:.1} | {:.0} KiB |",
-        median(&each("bytes_per_connection")),
-        median(&each("kept_bytes")) / 1024.0
-    )
+/// Whether a control is where it should be: within 5 %, which is "no worse".
+fn is_near_one(control: f64) -> bool {
+    (control - 1.0).abs() <= 0.05
 }
 
-/// Median, and the range of the middle half.
-fn spread(values: &[f64]) -> String {
-    let [low, middle, high] = [25, 50, 75].map(|percent| quantile(values, percent));
-    format!("**{middle:.3}** ({low:.3} to {high:.3})")
+fn values(rounds: &[Round], nth: usize, of: Of) -> Vec<f64> {
+    rounds.iter().filter_map(|Round(runs)| runs.get(nth).map(of)).collect()
 }
 
-fn median(values: &[f64]) -> f64 {
-    quantile(values, 50)
+/// A run's figure to that of the first of the same round.
+fn ratios(rounds: &[Round], nth: usize, of: Of) -> Vec<f64> {
+    let pairs = values(rounds, nth, of).into_iter().zip(values(rounds, 0, of));
+    pairs.map(|(mine, first)| mine / first).collect()
 }
 
-/// The value below which so many percent of them lie; between two, the mean of both.
-fn quantile(values: &[f64], percent: usize) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let place = percent * sorted.len().saturating_sub(1);
-    let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
-    f64::midpoint(at(place / 100), at(place.div_ceil(100)))
+fn runs_of(rounds: &[Round]) -> impl Iterator<Item = &Run> + Clone {
+    rounds.iter().flat_map(|Round(runs)| runs)
+}
+
+/// How busy the client was, marked where it was the bottleneck of any run; and whether it was.
+fn client<'a>(runs: impl Iterator<Item = &'a Run> + Clone) -> (String, bool) {
+    let cores: Vec<f64> = runs.clone().map(|run| run.client_cores).collect();
+    let is_bottleneck = runs.into_iter().any(|run| run.is_client_bottleneck);
+    let mark = if is_bottleneck { " !" } else { "" };
+    (format!("{:.0} %{mark}", median(&cores) * 100.0), is_bottleneck)
+}
+
+fn per_send(rounds: &[Round], nth: usize) -> String {
+    let runs = rounds.iter().filter_map(|Round(runs)| runs.get(nth));
+    let known: Vec<f64> = runs.filter_map(|run| run.messages_per_send).collect();
+    if known.is_empty() { "-".to_owned() } else { format!("{:.1}", median(&known)) }
+}
+
+fn has_faults(rounds: &[Round]) -> bool {
+    runs_of(rounds).any(|run| !run.faults.is_empty())
+}
+
+/// The faults of each server by name; 0 where there were none.
+fn faults(names: Names, rounds: &[Round]) -> String {
+    let mut told = String::new();
+    for (nth, name) in names.0.into_iter().enumerate() {
+        let runs = rounds.iter().filter_map(|Round(runs)| runs.get(nth));
+        let found = sum(runs.flat_map(|run| &run.faults));
+        if !found.is_empty() {
+            let separator = if told.is_empty() { "" } else { "; " };
+            let _ = write!(told, "{separator}{name}: {found}");
+        }
+    }
+    if told.is_empty() { "0".to_owned() } else { told }
+}
+
+/// Faults added up by name, in words; nothing where there are none.
+fn sum<'a>(faults: impl Iterator<Item = &'a (&'static str, f64)>) -> String {
+    let mut sums: Vec<(&str, f64)> = Vec::new();
+    for (name, count) in faults {
+        match sums.iter_mut().find(|(known, _)| known == name) {
+            Some((_, sum)) => *sum += count,
+            None => sums.push((name, *count)),
+        }
+    }
+    let told: Vec<String> =
+        sums.iter().map(|(name, count)| format!("{count} {}", name.replace('_', " "))).collect();
+    told.join(", ")
 }

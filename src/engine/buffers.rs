@@ -19,6 +19,11 @@ const SPARES_MAX: usize = 8;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct BufferId(pub(crate) u32);
 
+impl BufferId {
+    /// No buffer's place.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+}
+
 /// All buffers of one loop.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
@@ -37,8 +42,18 @@ struct Buffer {
     holders: u32,
 }
 
+impl Buffer {
+    /// What it keeps allocated.
+    const fn footprint(&self) -> usize {
+        size_of::<Self>()
+            + self.bytes.capacity()
+            + self.runs.capacity() * size_of::<Run>()
+            + self.frames.capacity() * size_of::<Frame>()
+    }
+}
+
 impl Buffers {
-    /// Capacity of all buffers that are alive, each counted once.
+    /// What all buffers that are alive keep allocated, each counted once.
     pub(crate) const fn pinned_bytes(&self) -> usize {
         self.pinned_bytes
     }
@@ -56,8 +71,8 @@ impl Buffers {
         runs: Vec<Run>,
         frames: Vec<Frame>,
     ) -> BufferId {
-        self.pinned_bytes += bytes.capacity();
         let buffer = Buffer { bytes, runs, frames, holders: 0 };
+        self.pinned_bytes += buffer.footprint();
         match self.free.pop() {
             Some(slot) => {
                 if let Some(place) = self.slots.get_mut(slot as usize) {
@@ -102,8 +117,8 @@ impl Buffers {
             }
             self.open = None; // A large answer has gone through it.
         }
+        self.pinned_bytes -= buffer.footprint();
         let Buffer { mut bytes, .. } = std::mem::take(buffer);
-        self.pinned_bytes -= bytes.capacity();
         self.free.push(id.0);
         if self.spares.len() < SPARES_MAX && (1..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
             bytes.clear();
@@ -153,6 +168,45 @@ impl Buffers {
         Some((run, frames))
     }
 
+    /// Appends a run of another buffer to the only run of buffer `id`, whose messages it follows.
+    /// `None`: the buffer is gone, holds something else, or is full with it (then it keeps no more
+    /// allocated than it uses).
+    pub(crate) fn extend_run(
+        &mut self,
+        id: BufferId,
+        (from, run): (BufferId, u32),
+        bytes_max: usize,
+    ) -> Option<(u32, u32)> {
+        let pair = self.slots.get_disjoint_mut([id.0 as usize, from.0 as usize]);
+        let [buffer, other] = pair.ok()?;
+        let next = other.runs.get(run as usize)?;
+        let frames = other.frames.get(next.frames_from as usize..next.frames_to as usize)?;
+        let bytes = other.bytes.get(next.start as usize..next.end as usize)?;
+        let [run] = buffer.runs.as_slice() else { return None };
+        let next_seq = run.first_seq + buffer.frames.len() as u64;
+        if buffer.holders == 0 || (run.room, run.encoding) != (next.room, next.encoding) || next_seq != next.first_seq {
+            return None;
+        }
+        let before = buffer.footprint();
+        let is_full = buffer.bytes.len() + bytes.len() > bytes_max;
+        let start = offset(buffer.bytes.len());
+        if is_full {
+            buffer.bytes.shrink_to_fit();
+            buffer.frames.shrink_to_fit();
+        } else {
+            buffer.bytes.extend_from_slice(bytes);
+            let rebased = |frame: &Frame| Frame { end: start + (frame.end - next.start), ..*frame };
+            buffer.frames.extend(frames.iter().map(rebased));
+        }
+        let (end, frames_to) = (offset(buffer.bytes.len()), offset(buffer.frames.len()));
+        if let [run] = buffer.runs.as_mut_slice() {
+            (run.end, run.frames_to) = (end, frames_to);
+            run.leaves_out |= next.leaves_out;
+        }
+        self.pinned_bytes = self.pinned_bytes - before + buffer.footprint();
+        (!is_full).then_some((start, end))
+    }
+
     fn open_buffer(&mut self) -> BufferId {
         if let Some(id) = self.open {
             let full =
@@ -184,7 +238,7 @@ mod tests {
         let mut buffers = Buffers::default();
         let id = buffers.insert(vec![7; 100], Vec::new(), Vec::new());
         buffers.hold(id, 2);
-        assert_eq!(buffers.pinned_bytes(), 100);
+        assert_eq!(buffers.pinned_bytes(), 100 + size_of::<Buffer>());
         buffers.release(id);
         assert_eq!(buffers.bytes(id, 98, 100), [7, 7]);
         buffers.release(id);

@@ -9,7 +9,6 @@ use super::batch::{Batch, Frame, Reply, Run};
 use super::buffers::BufferId;
 use super::members::{LocalRoom, Place};
 use super::outbox::{Chunk, Content, frames_between};
-use super::overflow::copy_small;
 use super::session::{Dirty, Membership, Phase, Session};
 use super::shard::{Shard, is_small};
 use super::table::Table;
@@ -88,7 +87,7 @@ impl Shard {
             Vec::new()
         };
         mark(&mut self.sessions, &left_out, true);
-        let Some((_, room)) = self.members.find(run.room, run.encoding) else {
+        let Some((local, room)) = self.members.find(run.room, run.encoding) else {
             return mark(&mut self.sessions, &left_out, false);
         };
         let kind = if is_small(room.conns.len()) { Dirty::Small } else { Dirty::Large };
@@ -122,29 +121,28 @@ impl Shard {
         self.counters.messages_out += u64::from(given) * u64::from(messages);
         self.counters.outbox_bytes += u64::from(given) * u64::from(whole.len());
         self.counters.deflate_bytes_saved += u64::from(given) * u64::from(run.saved);
-        self.hand_special(whole, &options);
+        self.hand_special(local, whole, &options);
         self.dirty.give(whole.len());
         mark(&mut self.sessions, &left_out, false);
     }
 
-    /// Gives a run to those who don't get all of it as it is. A blocked one may keep it for long,
-    /// so that a small run of a large buffer is copied out first, once for all of them.
-    fn hand_special(&mut self, whole: Chunk, options: &RoomOptions) {
+    /// Gives a run to those who don't get all of it as it is. Who is blocked may keep it for long,
+    /// so that a small run is copied out first, once for all of them.
+    fn hand_special(&mut self, room: LocalRoom, whole: Chunk, options: &RoomOptions) {
         let mut special = std::mem::take(&mut self.special);
-        let is_blocked =
-            |(index, _): &(u32, u32)| self.sessions.at(*index).is_some_and(|s| s.blocked);
-        let own = if special.iter().any(is_blocked) {
-            copy_small(&mut self.buffers, &whole)
-        } else {
-            None
-        };
-        let given = own.unwrap_or(whole);
+        let mut kept: Option<Chunk> = None;
         for (index, start) in special.drain(..) {
+            let is_blocked = self.sessions.at(index).is_some_and(|session| session.blocked);
+            let given = match (is_blocked, kept) {
+                (false, _) => whole,
+                (true, Some(kept)) => kept,
+                (true, None) => *kept.insert(self.keep_for_long(room, whole, options)),
+            };
             let start = start - whole.start + given.start;
             self.hand_pieces(index, Chunk { start, ..given }, options);
         }
-        if let Some(own) = own {
-            self.buffers.release(own.buffer);
+        if let Some(kept) = kept {
+            self.buffers.release(kept.buffer);
         }
         self.special = special; // Keeps what it allocated.
     }

@@ -72,6 +72,8 @@ pub(crate) struct Homes {
     names: HashTable<u32>,
     bytes: Vec<u8>,
     staged: Vec<Staged>,
+    /// Bytes that the batch for each loop will take of them as they are.
+    needed: Vec<usize>,
     dirty: Vec<RoomHandle>,
     expiring: VecDeque<(RoomHandle, u64)>,
 }
@@ -93,6 +95,7 @@ impl Homes {
             names: HashTable::new(),
             bytes: Vec::new(),
             staged: Vec::new(),
+            needed: Vec::new(),
             dirty: Vec::new(),
             expiring: VecDeque::new(),
         }
@@ -209,6 +212,15 @@ impl Homes {
         let start = offset(self.bytes.len());
         encode(&mut self.bytes);
         let end = offset(self.bytes.len());
+        for members in home.room.loops().iter().filter(|m| m.count(Encoding::Raw) > 0) {
+            let place = members.loop_id.index();
+            if self.needed.len() <= place {
+                self.needed.resize(place + 1, 0);
+            }
+            if let Some(needed) = self.needed.get_mut(place) {
+                *needed += (end - start) as usize;
+            }
+        }
         let index = offset(self.staged.len());
         self.staged.push(Staged { start, end, next: NONE, left_out });
         match &mut home.staged {
@@ -234,6 +246,11 @@ impl Homes {
         packing: &mut Packing,
         counters: &mut Counters,
     ) {
+        // No more than that: a batch may be kept for long by members that stall, and what it has
+        // to spare would be kept with it.
+        for (batch, bytes) in outgoing.iter_mut().zip(self.needed.iter_mut()) {
+            batch.bytes.reserve_exact(std::mem::take(bytes));
+        }
         let mut dirty = std::mem::take(&mut self.dirty);
         for handle in dirty.drain(..) {
             let Some(home) = self.rooms.get_mut(handle.slot, handle.generation) else { continue };
@@ -252,6 +269,7 @@ impl Homes {
                         (Some(packed), _) => {
                             let left_out = frames.clone().map(|(_, left_out)| left_out);
                             let run = Run { saved: packed.saved(), ..run };
+                            batch.bytes.reserve_exact(packed.len());
                             append_run(run, batch, to, packed.frames().zip(left_out))
                         }
                         (None, Some(plain)) => Run { encoding, ..plain },
@@ -261,7 +279,7 @@ impl Homes {
                 }
             }
         }
-        self.dirty = dirty;
+        self.dirty = dirty; // Keeps what it allocated.
         self.staged.clear();
         self.bytes.clear();
         if self.bytes.capacity() > OUTGOING_BYTES_MAX {

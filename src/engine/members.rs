@@ -5,6 +5,7 @@
 //! its room at the position that its session knows; a room without members in an encoding has no
 //! entry for it.
 
+use super::buffers::BufferId;
 use super::table::Table;
 use crate::broker::{Encoding, RoomHandle, RoomOptions};
 use hashbrown::HashTable;
@@ -29,6 +30,8 @@ pub(crate) struct RoomMembers {
     pub(crate) handle: RoomHandle,
     pub(crate) encoding: Encoding,
     pub(crate) options: RoomOptions,
+    /// Where what its stalled members wait for is collected; may be gone (`backlog`).
+    pub(crate) backlog: BufferId,
     /// Slots in the table of sessions. A leave is told at once, so no generation is needed.
     pub(crate) conns: Vec<u32>,
     /// The `seq` at which each of the last members joined, while their first batch is handled.
@@ -136,12 +139,23 @@ impl Members {
         self.rooms.get(room.index, room.generation)
     }
 
+    /// As [`Self::get`], to be changed.
+    pub(crate) fn get_mut(&mut self, room: LocalRoom) -> Option<&mut RoomMembers> {
+        self.rooms.get_mut(room.index, room.generation)
+    }
+
     fn open(&mut self, handle: RoomHandle, encoding: Encoding, options: RoomOptions) -> LocalRoom {
         if let Some((room, _)) = self.find(handle, encoding) {
             return room;
         }
-        let members =
-            RoomMembers { handle, encoding, options, conns: Vec::new(), fresh: Vec::new() };
+        let members = RoomMembers {
+            handle,
+            encoding,
+            options,
+            backlog: BufferId::NONE,
+            conns: Vec::new(),
+            fresh: Vec::new(),
+        };
         let (index, generation) = self.rooms.insert(members);
         let rooms = &self.rooms;
         let hash_of =

@@ -6,6 +6,7 @@
 //! member, delivering touches the session and one link of its outbox and allocates nothing.
 #![deny(clippy::indexing_slicing)]
 
+mod backlog;
 mod batch;
 mod buffers;
 mod commands;

@@ -140,6 +140,22 @@ impl Outbox {
         self.count(&chunk);
     }
 
+    /// Lets the last chunk go on by `more` of the same run, where that follows it in the buffer;
+    /// whether it does.
+    pub(crate) fn extend(&mut self, nodes: &mut Nodes, more: &Chunk) -> bool {
+        let Some(node) = nodes.get_mut(self.tail) else { return false };
+        let chunk = &mut node.chunk;
+        let follows =
+            (chunk.buffer, chunk.content, chunk.end) == (more.buffer, more.content, more.start);
+        if follows {
+            chunk.end = more.end;
+            chunk.messages += more.messages;
+            self.bytes += more.len();
+            self.messages += more.messages;
+        }
+        follows
+    }
+
     /// Queues a control frame before all data, behind the frame that has been begun, behind
     /// responses, and behind earlier control frames. Returns a held chunk that it took the place
     /// of: with [`PONGS_QUEUED_MAX`] pongs queued, a further one replaces the newest (RFC 6455

@@ -84,8 +84,10 @@ impl Shard {
 
     fn take_in(&mut self, key: ConnKey, piece: Chunk) {
         let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
-        self.buffers.hold(piece.buffer, 1);
-        session.outbox.push(&mut self.nodes, piece);
+        if !session.outbox.extend(&mut self.nodes, &piece) {
+            self.buffers.hold(piece.buffer, 1);
+            session.outbox.push(&mut self.nodes, piece);
+        }
         self.counters.messages_out += u64::from(piece.messages);
         self.counters.outbox_bytes += u64::from(piece.len());
         self.mark_dirty(key.index, true);
@@ -219,7 +221,7 @@ pub(super) fn copy_small(buffers: &mut Buffers, chunk: &Chunk) -> Option<Chunk> 
 }
 
 /// The same bytes in a buffer of their own, with as much of the run as they cover.
-fn copy(buffers: &mut Buffers, chunk: &Chunk) -> Chunk {
+pub(super) fn copy(buffers: &mut Buffers, chunk: &Chunk) -> Chunk {
     let covered = match chunk.content {
         Content::Run(run) => buffers.run(chunk.buffer, run).map(|(run, frames)| {
             // From the start of the frame that has been begun, so that its end stays known.

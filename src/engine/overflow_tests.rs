@@ -1,6 +1,6 @@
 //! Every overflow policy against a list of whole messages, under random partial writes.
 
-use crate::broker::{Overflow, RawDrops, RoomOptions};
+use crate::broker::{ConnKey, Overflow, RawDrops, RoomOptions};
 use crate::engine::Progress;
 use crate::engine::rig::{Rig, frame};
 use crate::protocol::raw;
@@ -236,7 +236,9 @@ fn a_stalled_member_of_a_quiet_room_does_not_pin_what_a_busy_room_gets() {
 #[test]
 fn a_backlog_at_its_bound_pins_at_most_one_and_a_half_times_that() {
     const BOUND: usize = 1024 * 1024;
-    for (bytes, burst) in [(128, 1), (128, 64), (1_000, 1), (5_000, 3), (70_000, 1), (300_000, 2)] {
+    for (bytes, burst) in
+        [(8, 1), (128, 1), (128, 64), (500, 7), (1_000, 1), (5_000, 3), (70_000, 1), (300_000, 2)]
+    {
         let options = RoomOptions {
             overflow: Overflow::DropOldest,
             raw_drops: RawDrops::Silent,
@@ -259,5 +261,67 @@ fn a_backlog_at_its_bound_pins_at_most_one_and_a_half_times_that() {
         }
         let counters = rig.shard.counters();
         assert!(counters.messages_dropped > 0, "{bytes} B by {burst}: it was at its bound");
+    }
+}
+
+#[test]
+fn stalled_members_of_a_room_share_what_they_wait_for() {
+    let mut rig = Rig::new(RoomOptions::default());
+    let speaker = rig.settled(true);
+    let stalled: Vec<ConnKey> = (0..10).map(|_| rig.settled(true)).collect();
+    let mut expected = Vec::new();
+    for nth in 0..2_000_u32 {
+        let payload = nth.to_be_bytes().repeat(32);
+        rig.publish(speaker, &payload);
+        expected.extend(frame(&payload));
+        rig.shard.end_tick(rig.now);
+        rig.read_all(speaker);
+        if nth == 0 {
+            stalled.iter().for_each(|key| drop(rig.write(*key, 0, Progress::Blocked)));
+        }
+    }
+    let pinned = usize::try_from(rig.shard.counters().pinned_bytes).expect("it fits");
+    assert!(pinned < expected.len() / 2 * 3, "{pinned} for {} bytes once", expected.len());
+    for key in stalled {
+        rig.shard.handle_writable(key, rig.now);
+        assert!(rig.read_all(key) == expected, "each gets all of it, in order");
+    }
+    assert_eq!(rig.shard.counters().outbox_bytes, 0);
+}
+
+#[test]
+fn who_stalls_later_goes_on_where_the_others_are() {
+    for seed in 0..300 {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let mut rig = Rig::new(RoomOptions::default());
+        let speaker = rig.settled(true);
+        let members: Vec<ConnKey> = (0..4).map(|_| rig.settled(dice.bool())).collect();
+        let mut due = vec![Vec::new(); members.len()];
+        for nth in 0..100_u8 {
+            let payload = vec![nth; dice.usize(0..400)];
+            rig.publish(speaker, &payload);
+            due.iter_mut().for_each(|due| due.extend(frame(&payload)));
+            rig.shard.end_tick(rig.now);
+            rig.read_all(speaker);
+            for (key, due) in members.iter().zip(&mut due) {
+                let (bytes, progress) = match dice.u8(..4) {
+                    0 => (usize::MAX, Progress::Ready),
+                    1 => (dice.usize(0..1_000), Progress::Blocked),
+                    _ => continue,
+                };
+                rig.shard.handle_writable(*key, rig.now);
+                let queued = rig.offered(*key).len();
+                let whole = bytes >= queued;
+                let progress = if whole { Progress::Ready } else { progress };
+                let taken = rig.write(*key, bytes, progress);
+                assert!(due.starts_with(&taken), "seed {seed}");
+                due.drain(..taken.len());
+            }
+        }
+        for (key, due) in members.iter().zip(due) {
+            rig.shard.handle_writable(*key, rig.now);
+            assert_eq!(rig.read_all(*key), due, "seed {seed}");
+        }
+        assert_eq!(rig.shard.counters().outbox_bytes, 0, "seed {seed}");
     }
 }

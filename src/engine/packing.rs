@@ -176,6 +176,11 @@ impl Packed {
         })
     }
 
+    /// Bytes of all frames.
+    pub(crate) const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Bytes less than in the plain form.
     pub(crate) fn saved(&self) -> u32 {
         offset(self.saved)

@@ -10,6 +10,7 @@ use super::target::is_token_byte;
 use crate::limits::{
     HTTP_FIELDS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_TARGET_BYTES_MAX, SPILL_SLACK_BYTES,
 };
+use memchr::memchr_iter;
 use std::borrow::Cow;
 use std::ops::Deref;
 
@@ -149,7 +150,11 @@ impl Scan {
         let fits = (HTTP_HEAD_BYTES_MAX + 1).saturating_sub(self.bytes);
         let (input, _) = input.split_at(fits.min(input.len()));
         let mut taken = 0;
-        for line in input.split_inclusive(|&byte| byte == b'\n') {
+        let ends = memchr_iter(b'\n', input).map(|at| at + 1).chain([input.len()]);
+        let mut start = 0;
+        for end in ends {
+            let line = input.get(start..end).unwrap_or_default();
+            start = end;
             self.bytes += line.len();
             self.line_bytes += line.len();
             taken += line.len();

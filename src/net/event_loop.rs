@@ -16,6 +16,7 @@ use super::seats::Seats;
 use super::socket::ReadSide;
 use super::sockets::Sockets;
 use super::token::Target;
+use super::trim::Trim;
 use super::wake::Countdown;
 use crate::broker::{ConnKey, LoopId, Now};
 use crate::engine::{Admission, Shard};
@@ -64,6 +65,7 @@ pub(super) struct EventLoop {
     pub(super) log: Log,
     inbox: Inbox<Parcel>,
     inbox_state: InboxState,
+    trim: Trim,
     phase: Phase,
     now: Now,
 }
@@ -127,6 +129,7 @@ impl EventLoop {
             log: Log::new(id),
             inbox,
             inbox_state: InboxState::Waiting,
+            trim: Trim::default(),
             phase: Phase::Serving,
             now,
         }
@@ -159,6 +162,7 @@ impl EventLoop {
         self.act();
         self.send_batches();
         self.write_dirty(now);
+        self.trim.handle_tick(self.sockets.len(), now.mono_ms);
         while let Some(notice) = self.shard.poll_notice() {
             self.log.notice(&notice, now);
         }
@@ -181,7 +185,9 @@ impl EventLoop {
             | Phase::Drained { ends_ms }
             | Phase::Ending { ends_ms } => Some(ends_ms.saturating_sub(now.mono_ms)),
         };
-        let due = [self.shard.poll_timeout(now), self.acceptor.poll_timeout(now.mono_ms), end];
+        let (shard, acceptor) =
+            (self.shard.poll_timeout(now), self.acceptor.poll_timeout(now.mono_ms));
+        let due = [shard, acceptor, self.trim.poll_timeout(now.mono_ms), end];
         due.into_iter().flatten().min().map(Duration::from_millis)
     }
 

@@ -23,6 +23,7 @@ mod sockets;
 mod start_error;
 mod token;
 mod traffic;
+mod trim;
 pub mod wake;
 
 pub use descriptors::{LimitsInForce, raise as raise_descriptor_limit};

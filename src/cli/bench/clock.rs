@@ -18,3 +18,10 @@ impl Clock {
         u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
+
+/// Microseconds of CPU time that this process has used.
+pub(super) fn busy_us() -> u64 {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let us = spent.tv_sec * 1_000_000 + spent.tv_nsec / 1_000;
+    u64::try_from(us).unwrap_or_default()
+}

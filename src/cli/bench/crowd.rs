@@ -1,17 +1,23 @@
 //! Members and publishers in rooms, and the load that they make and receive.
 //!
-//! Not here: flags and reports. The last members of a room to join are its publishers, so that
-//! with a server that writes in the order of joining, a publisher's own message comes back last.
-//! Invariants: a phase ends when all it published has arrived or nothing came for a while, so that
-//! CPU time read between phases belongs to whole messages.
+//! Not here: flags and reports; which message counts (`round`). The last members of a room to join
+//! are its publishers, so that with a server that writes in the order of joining, a publisher's own
+//! message comes back last. Invariants: a phase ends when all it published has arrived or nothing
+//! came for a while, so that CPU time read between phases belongs to whole messages; only the first
+//! receipt of a message of this very phase is a latency and a credit.
 
-use super::client::{Draft, Ending, Fleet, Happening, Mark, STAMP_BYTES, Stamp, Tally, fill, mask};
-use super::clock::Clock;
+use super::bounds::UNDER_WAY_BYTES_MAX;
+use super::client::{
+    Brought, Draft, Ending, Faults, Fleet, Happening, Receipt, STAMP_BYTES, fill, mask,
+};
+use super::clock::{Clock, busy_us};
 use super::error::BenchError;
 use super::latency::Latency;
 use super::pace::{Pace, Schedule};
 use super::progress::Progress;
-use crate::ws::{self, DataKind, Opcode};
+use super::round::Round;
+use super::shape::Shape;
+use crate::ws::{self, Opcode};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,45 +30,26 @@ const TURN: Duration = Duration::from_millis(50);
 /// Time after the last handshake for joins that a server finishes later.
 const SETTLE_US: u64 = 100_000;
 
-/// Who is where, and what is said.
-#[derive(Clone, Debug)]
-pub(super) struct Shape {
-    /// The name of the room, or of all rooms less their number.
-    pub(super) room: String,
-    pub(super) rooms: usize,
-    /// Members of each room, its publishers among them.
-    pub(super) members: usize,
-    pub(super) publishers: usize,
-    /// Payload bytes of a message.
-    pub(super) size: usize,
-    pub(super) kind: DataKind,
-    pub(super) pace: Pace,
-    /// The request target, `{room}` for the room's name.
-    pub(super) path: String,
-    /// What a message looks like, where it is not its payload alone.
-    pub(super) message: Option<String>,
-    /// What each member sends first, where joining takes more than a path.
-    pub(super) join: Option<String>,
-}
-
 /// The crowd, connected.
 #[derive(Debug)]
 pub(super) struct Crowd {
     shape: Shape,
     fleet: Fleet,
     clock: Clock,
-    mark: Mark,
     /// One for all rooms, or one each where the template names the room.
     drafts: Vec<Draft>,
-    tally: Tally,
+    round: Round,
+    /// The phase before.
+    past: Option<Round>,
     members: Vec<Member>,
     publishers: Vec<Publisher>,
     /// Publishers with credit.
     ready: Vec<usize>,
     /// Connections with messages queued.
     unsent: Vec<usize>,
-    published: u64,
     stamp_at: usize,
+    /// Bytes that may wait to be sent for one publisher.
+    backlog_max: usize,
     ended: Ended,
 }
 
@@ -78,7 +65,6 @@ struct Publisher {
     conn: usize,
     room: u32,
     number: u32,
-    sent: u32,
     /// Messages it may send now.
     credit: u32,
 }
@@ -97,9 +83,10 @@ impl Ended {
     }
 }
 
-/// What one phase was.
+/// What one phase was. All of it is about the messages that were published in it.
 #[derive(Debug)]
 pub(super) struct Phase {
+    /// From its begin to the last delivery; to its end where there was none.
     pub(super) elapsed_us: u64,
     pub(super) published: u64,
     pub(super) deliveries: u64,
@@ -107,6 +94,11 @@ pub(super) struct Phase {
     pub(super) latency: Latency,
     /// The most that we ourselves sent a message after it was due, in µs.
     pub(super) behind_us_max: u64,
+    pub(super) faults: Faults,
+    /// What our reads brought.
+    pub(super) brought: Brought,
+    /// The share of a core that we used while there was something to publish.
+    pub(super) busy_share: f64,
 }
 
 impl Crowd {
@@ -130,9 +122,10 @@ impl Crowd {
             })?;
         }
         let mut crowd = Self {
-            mark: Mark::new(&mut fastrand::Rng::new()),
             drafts: shape.drafts(),
-            tally: Tally::new(wanted, shape.publishers),
+            round: Round::new(&shape, clock.now_us(), &mut fastrand::Rng::new()),
+            past: None,
+            backlog_max: UNDER_WAY_BYTES_MAX / publishers.len().max(1),
             shape,
             fleet,
             clock,
@@ -140,7 +133,6 @@ impl Crowd {
             publishers,
             ready: Vec::new(),
             unsent: Vec::new(),
-            published: 0,
             stamp_at: 0,
             ended: Ended::default(),
         };
@@ -166,7 +158,7 @@ impl Crowd {
         while self.clock.now_us() < settled_us {
             self.fleet.turn(Some(TURN), |_, _, happening| match happening {
                 Happening::Closed(ending) => ended.note(ending),
-                Happening::Opened | Happening::Message(_) => {}
+                Happening::Opened | Happening::Message { .. } => {}
             })?;
         }
         Ok(())
@@ -180,59 +172,76 @@ impl Crowd {
     ) -> Result<Phase, BenchError> {
         let start_us = self.clock.now_us();
         let end_us = start_us + u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
-        let before = (self.published, self.tally.received());
+        let round = Round::new(&self.shape, start_us, &mut fastrand::Rng::new());
+        self.past = Some(std::mem::replace(&mut self.round, round));
+        let (brought, busy) = (self.fleet.brought(), Busy::since(start_us));
+        let mut busy_share = None;
         let mut schedule = Schedule::new(self.shape.pace, start_us, end_us);
         let mut latency = Latency::new();
         let (mut behind_us_max, mut last_us) = (0, start_us);
         self.grant();
-        loop {
+        let now_us = loop {
             let now_us = self.clock.now_us();
             if now_us < end_us {
                 self.publish_credit(now_us);
+            } else {
+                busy_share.get_or_insert_with(|| busy.share(now_us));
             }
             while let Some(due_us) = schedule.pop_due(now_us) {
                 behind_us_max = behind_us_max.max(now_us - due_us);
-                self.publish_next(due_us);
+                self.publish_next(due_us)?;
             }
             self.flush();
-            let received = self.tally.received();
+            let received = self.round.received();
             let is_quiet = now_us > last_us.max(end_us) + QUIET_US;
-            if now_us >= end_us && (received >= self.expected() || is_quiet) {
-                break;
+            if now_us >= end_us && (received >= self.round.expected() || is_quiet) {
+                break now_us;
             }
             if let Some(next_us) = schedule.next_us() {
                 self.fleet.wake_in(next_us.saturating_sub(self.clock.now_us()))?;
             }
             self.turn(&mut latency)?;
-            if self.tally.received() > received {
+            if self.round.received() > received {
                 last_us = self.clock.now_us();
             }
             progress.show(now_us, format_args!("{received} messages received"));
-        }
+        };
         latency.settle();
-        let (published, received) = before;
+        let deliveries = self.round.received();
         Ok(Phase {
-            elapsed_us: last_us - start_us,
-            published: self.published - published,
-            deliveries: self.tally.received() - received,
+            elapsed_us: if deliveries > 0 { last_us } else { now_us } - start_us,
+            published: self.round.published,
+            deliveries,
             latency,
             behind_us_max,
+            faults: self.round.faults(),
+            brought: self.fleet.brought().since(brought),
+            busy_share: busy_share.unwrap_or_default(),
         })
     }
 
     /// Reads what came.
     fn turn(&mut self, latency: &mut Latency) -> Result<(), BenchError> {
-        let Self { fleet, tally, members, publishers, ended, mark, stamp_at, ready, .. } = self;
+        let Self { fleet, round, past, members, publishers, ended, stamp_at, ready, .. } = self;
         fleet.turn(Some(TURN), |conn, now_us, happening| match happening {
-            Happening::Message(payload) => {
+            Happening::Message { front, bytes } => {
                 let Some(member) = members.get(conn) else { return };
-                let Some(stamp) = mark.find(payload, stamp_at).filter(|s| s.room == member.room)
-                else {
-                    tally.count_unknown();
+                let Some(stamp) = round.mark.find(front, stamp_at) else {
+                    // What the phase before is still owed is no fault and no delivery of this one.
+                    let late = past.as_mut().and_then(|past| {
+                        let stamp = past.mark.find(front, stamp_at)?;
+                        Some(past.receive(conn, member.room, &stamp, bytes))
+                    });
+                    if late.is_none() {
+                        round.receive_unknown();
+                    }
                     return;
                 };
-                tally.count(conn, stamp.publisher, stamp.sequence);
-                latency.record(now_us.saturating_sub(u64::from(stamp.due_us)));
+                if round.receive(conn, member.room, &stamp, bytes) == Receipt::Fault {
+                    return;
+                }
+                let due_us = round.start_us + u64::from(stamp.due_us);
+                latency.record(now_us.saturating_sub(due_us));
                 if let Some((place, number)) = member.publisher
                     && number == stamp.publisher
                     && let Some(publisher) = publishers.get_mut(place)
@@ -267,33 +276,36 @@ impl Crowd {
             let publisher = self.publishers.get_mut(place);
             let credit = publisher.map_or(0, |publisher| std::mem::take(&mut publisher.credit));
             match self.shape.pace {
-                Pace::Window(_) => (0..credit).for_each(|_| self.publish(place, now_us)),
+                Pace::Window(_) => (0..credit).for_each(|_| {
+                    self.publish(place, now_us);
+                }),
                 Pace::Rate(_) => {}
             }
         }
         self.ready = ready;
     }
 
-    /// The next publisher in turn publishes.
-    fn publish_next(&mut self, due_us: u64) {
-        let turn = usize::try_from(self.published).unwrap_or_default();
-        self.publish(turn % self.publishers.len().max(1), due_us);
+    /// The next publisher in turn publishes; an error if the server takes too little of it.
+    fn publish_next(&mut self, due_us: u64) -> Result<(), BenchError> {
+        let turn = usize::try_from(self.round.published).unwrap_or_default();
+        let waiting_bytes = self.publish(turn % self.publishers.len().max(1), due_us);
+        // One message may always wait, however many publishers share the bound.
+        let is_backed_up = waiting_bytes > self.backlog_max.max(2 * self.shape.size);
+        if is_backed_up { Err(BenchError::Backlog) } else { Ok(()) }
     }
 
-    /// Queues one message.
-    fn publish(&mut self, place: usize, due_us: u64) {
-        let Some(publisher) = self.publishers.get_mut(place) else { return };
-        let Publisher { conn, room, number, sent, .. } = *publisher;
-        let due_us = u32::try_from(due_us).expect("a run is bounded to an hour");
-        let stamp = Stamp { room, publisher: number, sequence: sent, due_us };
+    /// Queues one message. Returns the bytes that are held for its publisher.
+    fn publish(&mut self, place: usize, due_us: u64) -> usize {
+        let Some(publisher) = self.publishers.get(place) else { return 0 };
+        let Publisher { conn, room, number, .. } = *publisher;
         let draft = room as usize % self.drafts.len().max(1);
-        let Some(draft) = self.drafts.get_mut(draft) else { return };
-        publisher.sent += 1;
-        self.published += 1;
-        self.fleet.queue(conn, |out| draft.push(out, self.mark, &stamp, mask()));
+        let Some(draft) = self.drafts.get_mut(draft) else { return 0 };
+        let masking = self.shape.masking;
+        let Some(stamp) = self.round.stamp(place, room, number, due_us) else { return 0 };
         if self.unsent.last() != Some(&conn) {
             self.unsent.push(conn);
         }
+        self.fleet.queue(conn, |out| draft.push(out, self.round.mark, &stamp, masking.mask()))
     }
 
     fn flush(&mut self) {
@@ -304,14 +316,9 @@ impl Crowd {
         }
     }
 
-    /// Deliveries that should have come of what was published.
-    pub(super) fn expected(&self) -> u64 {
-        self.published * self.shape.members as u64
-    }
-
-    /// What went wrong so far.
-    pub(super) const fn tally(&self) -> &Tally {
-        &self.tally
+    /// Messages of the phase before the last that have not come to this day.
+    pub(super) fn lost_before(&self) -> u64 {
+        self.past.as_ref().map_or(0, |past| past.faults().lost)
     }
 
     /// Connections that are gone.
@@ -320,23 +327,21 @@ impl Crowd {
     }
 }
 
-impl Shape {
-    fn room_name(&self, room: u32) -> String {
-        if self.rooms == 1 { self.room.clone() } else { format!("{}-{room}", self.room) }
+/// When we began to be watched, and what CPU time we had used by then.
+struct Busy {
+    start_us: u64,
+    busy_us: u64,
+}
+
+impl Busy {
+    fn since(start_us: u64) -> Self {
+        Self { start_us, busy_us: busy_us() }
     }
 
-    fn target(&self, room: u32) -> String {
-        fill(&self.path, &self.room_name(room))
-    }
-
-    fn drafts(&self) -> Vec<Draft> {
-        match &self.message {
-            None => vec![Draft::plain(self.kind, self.size)],
-            Some(template) => (0..)
-                .take(self.rooms)
-                .map(|room| Draft::templated(template, &self.room_name(room), self.size))
-                .collect(),
-        }
+    #[expect(clippy::cast_precision_loss, reason = "an hour in µs is far below 2^53")]
+    fn share(&self, now_us: u64) -> f64 {
+        let used_us = busy_us().saturating_sub(self.busy_us);
+        used_us as f64 / now_us.saturating_sub(self.start_us).max(1) as f64
     }
 }
 
@@ -357,7 +362,7 @@ fn seats(shape: &Shape) -> Vec<Member> {
 fn publishers(members: &[Member]) -> Vec<Publisher> {
     let publisher = |(conn, member): (usize, &Member)| {
         let (_, number) = member.publisher?;
-        Some(Publisher { conn, room: member.room, number, sent: 0, credit: 0 })
+        Some(Publisher { conn, room: member.room, number, credit: 0 })
     };
     members.iter().enumerate().filter_map(publisher).collect()
 }
@@ -366,24 +371,9 @@ fn publishers(members: &[Member]) -> Vec<Publisher> {
 mod tests {
     use super::*;
 
-    fn shape(rooms: usize, members: usize, publishers: usize) -> Shape {
-        Shape {
-            room: "r".to_owned(),
-            rooms,
-            members,
-            publishers,
-            size: 128,
-            kind: DataKind::Binary,
-            pace: Pace::Window(1),
-            path: "/raw/{room}".to_owned(),
-            message: None,
-            join: None,
-        }
-    }
-
     #[test]
     fn publishers_are_the_last_to_join_and_every_room_has_its_own() {
-        let members = seats(&shape(3, 4, 2));
+        let members = seats(&Shape::of(3, 4, 2));
         assert_eq!(members.len(), 12);
         for room in 0..3 {
             assert_eq!(members.iter().filter(|member| member.room == room).count(), 4);
@@ -394,11 +384,5 @@ mod tests {
         for (place, publisher) in publishers.iter().enumerate() {
             assert_eq!(members[publisher.conn].publisher, Some((place, publisher.number)));
         }
-    }
-
-    #[test]
-    fn many_rooms_have_numbers_and_one_has_none() {
-        assert_eq!(shape(1, 1, 1).target(0), "/raw/r");
-        assert_eq!(shape(2, 1, 1).target(1), "/raw/r-1");
     }
 }

@@ -1,11 +1,11 @@
 //! `fanfare bench echo`: each connection sends a message and waits until it comes back.
 
-use super::client::STAMP_BYTES;
-use super::crowd::Shape;
+use super::bounds::connections;
+use super::client::Masking;
 use super::pace::Pace;
-use super::run::{Limits, Timing, at_least_one, execute};
+use super::run::{Limits, Timing, execute};
+use super::shape::Shape;
 use super::target::Target;
-use crate::cli::output::note;
 use crate::ws::DataKind;
 use std::num::NonZeroU32;
 use std::process::ExitCode;
@@ -20,9 +20,9 @@ pub(super) struct Args {
     #[command(flatten)]
     timing: Timing,
     /// Connections
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = connections)]
     conns: usize,
-    /// Payload bytes of each message, at least 40
+    /// Payload bytes of each message, from 40 to 16777216
     #[arg(long, value_name = "B", default_value_t = 512)]
     size: usize,
     /// Messages each connection has under way
@@ -35,10 +35,6 @@ pub(super) struct Args {
 
 /// Measures and reports: a connection is a room of its own.
 pub(super) fn run(args: &Args) -> ExitCode {
-    if args.size < STAMP_BYTES {
-        note(format_args!("fanfare: --size is at least {STAMP_BYTES}"));
-        return ExitCode::from(2);
-    }
     let shape = Shape {
         room: String::new(),
         rooms: args.conns,
@@ -46,6 +42,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         publishers: 1,
         size: args.size,
         kind: DataKind::Binary,
+        masking: Masking::Random,
         pace: Pace::Window(args.window.get()),
         path: args.path.clone(),
         message: None,

@@ -1,5 +1,6 @@
 //! Why a measurement could not be made.
 
+use super::bounds::UNDER_WAY_BYTES_MAX;
 use super::client::Ending;
 use std::fmt;
 use std::io;
@@ -20,6 +21,17 @@ pub(super) enum BenchError {
         /// What became of the one that failed.
         ending: Ending,
     },
+    /// A connection ended while nothing but rest was measured.
+    Ended(Ending),
+    /// The process may not open as many connections.
+    Descriptors {
+        /// Connections that were wanted.
+        connections: usize,
+        /// Descriptors that there may be in all.
+        allowed: u64,
+    },
+    /// The server takes messages more slowly than they are due, and memory is running out.
+    Backlog,
     /// The address of the floor can't be listened on.
     Listen(SocketAddr, io::Error),
     /// The server's process can't be found or read.
@@ -40,6 +52,19 @@ impl fmt::Display for BenchError {
                 f,
                 "only {opened} of {wanted} connections could be opened: {ending}; is the server \
                  running, and may it have so many (--connections-max, descriptors)?"
+            ),
+            Self::Ended(ending) => {
+                write!(f, "a connection ended while memory was measured: {ending}")
+            }
+            Self::Descriptors { connections, allowed } => write!(
+                f,
+                "{connections} connections do not fit into the limit of {allowed} descriptors \
+                 (ulimit -n)"
+            ),
+            Self::Backlog => write!(
+                f,
+                "the server reads more slowly than messages are due: {UNDER_WAY_BYTES_MAX} bytes \
+                 wait to be sent (--rate, --size)"
             ),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Process(path, error) => write!(f, "cannot read {}: {error}", path.display()),

@@ -1,11 +1,13 @@
 //! `fanfare bench idle`: what a connection that does nothing costs the server in memory.
+//!
+//! Invariants: a figure is of connections that all stood while it was read; one that was still
+//! changing when the wait was over says so.
 
-use super::client::{Fleet, STAMP_BYTES, fill};
+use super::bounds::connections;
+use super::client::{Fleet, Happening, STAMP_BYTES, fill};
 use super::clock::Clock;
 use super::error::BenchError;
-use super::process::Process;
 use super::progress::Progress;
-use super::run::at_least_one;
 use super::target::Target;
 use crate::cli::output::{fail, say};
 use serde::Serialize;
@@ -18,8 +20,9 @@ use std::time::Duration;
 const WARM_UP_CONNS: usize = 64;
 /// Time between two looks at the memory.
 const LOOK_US: u64 = 100_000;
-/// The memory is settled when so many looks in a row saw the same.
-const SETTLED_LOOKS: u32 = 5;
+/// The memory is settled when so many looks in a row saw the same: two seconds, longer than
+/// allocators keep what is free.
+const SETTLED_LOOKS: u32 = 20;
 /// Longest wait for that.
 const SETTLE_US_MAX: u64 = 15_000_000;
 
@@ -29,10 +32,10 @@ pub(super) struct Args {
     #[command(flatten)]
     target: Target,
     /// Connections
-    #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = connections)]
     conns: usize,
     /// Rooms that they are spread over
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = connections)]
     rooms: usize,
     /// The room, or what the names of all rooms begin with
     #[arg(long, default_value = "bench")]
@@ -43,9 +46,11 @@ pub(super) struct Args {
 }
 
 /// The server's memory before, with, and after the connections.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Report {
+    /// The first of the server's processes.
     pid: u32,
+    pids: Vec<u32>,
     connections: usize,
     rooms: usize,
     before_bytes: u64,
@@ -54,6 +59,8 @@ struct Report {
     bytes_per_connection: f64,
     /// What is kept after all have left.
     kept_bytes: i64,
+    /// Whether the memory stood still at every look.
+    settled: bool,
 }
 
 /// Measures and reports.
@@ -65,42 +72,46 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let printed = if args.target.json {
         say(serde_json::to_string(&report).expect("plain numbers"))
     } else {
-        say(report)
+        say(&report)
     };
     if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^53 bytes")]
 fn measure(args: &Args) -> Result<Report, BenchError> {
-    args.target.prepare()?;
-    let server = args.target.required_process()?;
+    args.target.prepare(args.conns.max(WARM_UP_CONNS))?;
+    let server = args.target.required_server()?;
     let clock = Clock::start();
     let mut progress = Progress::new();
     let mut fleet = Fleet::new(args.target.addr, STAMP_BYTES, clock)?;
+    let look = |fleet: &mut Fleet| settle(fleet, clock, SETTLE_US_MAX, || server.resident_bytes());
     fleet.open_all((0..WARM_UP_CONNS).map(|nth| args.target_of(nth)), |_| {})?;
     fleet.drop_all();
-    let before_bytes = settled(&server, &mut fleet, clock)?;
+    let before = look(&mut fleet)?;
     fleet.open_all((0..args.conns).map(|nth| args.target_of(nth)), |opened| {
         progress.show(clock.now_us(), format_args!("{opened} of {} connected", args.conns));
     })?;
-    let joined_bytes = settled(&server, &mut fleet, clock)?;
+    let joined = look(&mut fleet)?;
     fleet.drop_all();
-    settled(&server, &mut fleet, clock)?;
+    let left = look(&mut fleet)?;
     // The same few as before the first look: allocators give memory back while they are used.
     fleet.open_all((0..WARM_UP_CONNS).map(|nth| args.target_of(nth)), |_| {})?;
     fleet.drop_all();
-    let after_bytes = settled(&server, &mut fleet, clock)?;
-    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-    let grown_bytes = signed(joined_bytes) - signed(before_bytes);
+    let after = look(&mut fleet)?;
+    let signed = |look: &Look| i64::try_from(look.bytes).unwrap_or(i64::MAX);
+    let grown_bytes = signed(&joined) - signed(&before);
+    let pids = server.pids();
     Ok(Report {
-        pid: server.pid(),
+        pid: pids.first().copied().unwrap_or_default(),
+        pids,
         connections: args.conns,
         rooms: args.rooms,
-        before_bytes,
-        joined_bytes,
-        after_bytes,
+        before_bytes: before.bytes,
+        joined_bytes: joined.bytes,
+        after_bytes: after.bytes,
         bytes_per_connection: grown_bytes as f64 / args.conns as f64,
-        kept_bytes: signed(after_bytes) - signed(before_bytes),
+        kept_bytes: signed(&after) - signed(&before),
+        settled: [before, joined, left, after].iter().all(|look| look.settled),
     })
 }
 
@@ -113,22 +124,46 @@ impl Args {
     }
 }
 
-/// The server's resident bytes once they stand still; pings are answered meanwhile.
-fn settled(server: &Process, fleet: &mut Fleet, clock: Clock) -> Result<u64, BenchError> {
-    let give_up_us = clock.now_us() + SETTLE_US_MAX;
-    let mut last_bytes = server.resident_bytes()?;
+/// The server's memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Look {
+    bytes: u64,
+    /// Whether it stood still.
+    settled: bool,
+}
+
+/// The memory that `resident` tells, once it stands still or `patience_us` have passed; pings are
+/// answered meanwhile. An error if a connection ends: what is weighed must be there.
+fn settle(
+    fleet: &mut Fleet,
+    clock: Clock,
+    patience_us: u64,
+    resident: impl Fn() -> Result<u64, BenchError>,
+) -> Result<Look, BenchError> {
+    let give_up_us = clock.now_us() + patience_us;
+    let mut bytes = resident()?;
     let mut same = 0;
     while same < SETTLED_LOOKS && clock.now_us() < give_up_us {
         let next_us = clock.now_us() + LOOK_US;
         while clock.now_us() < next_us {
             let left_us = next_us.saturating_sub(clock.now_us());
-            fleet.turn(Some(Duration::from_micros(left_us)), |_, _, _| {})?;
+            let mut ended = None;
+            fleet.turn(
+                Some(Duration::from_micros(left_us)),
+                |_, _, happening| match happening {
+                    Happening::Closed(ending) => ended = Some(ending),
+                    Happening::Opened | Happening::Message { .. } => {}
+                },
+            )?;
+            if let Some(ending) = ended {
+                return Err(BenchError::Ended(ending));
+            }
         }
-        let bytes = server.resident_bytes()?;
-        same = if bytes == last_bytes { same + 1 } else { 0 };
-        last_bytes = bytes;
+        let now_bytes = resident()?;
+        same = if now_bytes == bytes { same + 1 } else { 0 };
+        bytes = now_bytes;
     }
-    Ok(last_bytes)
+    Ok(Look { bytes, settled: same >= SETTLED_LOOKS })
 }
 
 impl fmt::Display for Report {
@@ -150,6 +185,56 @@ impl fmt::Display for Report {
             "each         {:.1} bytes; {} KiB kept after all left",
             self.bytes_per_connection,
             self.kept_bytes / 1024
-        )
+        )?;
+        if !self.settled {
+            let seconds = SETTLE_US_MAX / 1_000_000;
+            write!(f, "\nwarning      the memory did not stand still within {seconds} s")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    fn look(patience_us: u64, next: impl Fn(u64) -> u64) -> Look {
+        let clock = Clock::start();
+        let address = "127.0.0.1:1".parse().expect("an address");
+        let mut fleet = Fleet::new(address, STAMP_BYTES, clock).expect("a poll");
+        let bytes = Cell::new(0);
+        let resident = || Ok(bytes.replace(next(bytes.get())));
+        settle(&mut fleet, clock, patience_us, resident).expect("nobody leaves")
+    }
+
+    #[test]
+    fn memory_that_stands_still_is_settled_and_what_grows_is_not() {
+        assert_eq!(look(60_000_000, |bytes| bytes), Look { bytes: 0, settled: true });
+        let later = look(60_000_000, |bytes| (bytes + 1).min(3));
+        assert_eq!(later, Look { bytes: 3, settled: true });
+        assert!(!look(2 * LOOK_US, |bytes| bytes + 1).settled);
+        assert!(!look(2 * LOOK_US, |bytes| bytes).settled, "too few looks");
+    }
+
+    #[test]
+    fn what_did_not_settle_is_told() {
+        let mut report = Report {
+            pid: 1,
+            pids: vec![1],
+            connections: 1,
+            rooms: 1,
+            before_bytes: 0,
+            joined_bytes: 0,
+            after_bytes: 0,
+            bytes_per_connection: 0.0,
+            kept_bytes: 0,
+            settled: true,
+        };
+        assert!(!report.to_string().contains("warning"));
+        report.settled = false;
+        assert!(report.to_string().contains("warning"));
+        let json = serde_json::to_value(&report).expect("plain numbers");
+        assert_eq!(json["settled"], false);
     }
 }

@@ -4,6 +4,7 @@
 //! poll, one receive buffer, so that the client costs less than the server; CPU time of both sides
 //! is always told, because who was the bottleneck decides what the numbers mean.
 
+mod bounds;
 mod client;
 mod clock;
 mod connect;
@@ -13,11 +14,16 @@ mod error;
 mod floor;
 mod idle;
 mod latency;
+mod listening;
 mod pace;
 mod process;
 mod progress;
 mod report;
+mod round;
 mod run;
+mod scrape;
+mod shape;
+mod sides;
 mod target;
 
 use std::process::ExitCode;

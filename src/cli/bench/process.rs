@@ -1,13 +1,20 @@
-//! What the kernel says about a process: its CPU time and its resident memory, from `/proc`.
+//! What the kernel says about processes: their CPU time and resident memory, from `/proc`.
 //!
-//! Not here: what is made of the numbers. CPU time in all is exact to the last switch between
-//! tasks; how it divides into user and system is sampled by the kernel's tick.
+//! Not here: which processes (`listening`), and what is made of the numbers. CPU time in all is
+//! exact to the last switch between tasks; how it divides into user and system is sampled by the
+//! kernel's tick.
 
 use super::error::BenchError;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+/// The processes of one server, at least one.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    first: Process,
+    others: Vec<Process>,
+}
 
 /// A process that can be looked at.
 #[derive(Clone, Debug)]
@@ -41,6 +48,46 @@ impl CpuSpent {
     }
 }
 
+impl Server {
+    /// The processes of those ids, if there are any.
+    pub(super) fn of(pids: &[u32]) -> Option<Self> {
+        let (first, others) = pids.split_first()?;
+        let others = others.iter().copied().map(Process::of).collect();
+        Some(Self { first: Process::of(*first), others })
+    }
+
+    fn processes(&self) -> impl Iterator<Item = &Process> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Their ids.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.processes().map(Process::pid).collect()
+    }
+
+    /// The CPU time of each.
+    pub(super) fn cpu_time(&self) -> Result<Vec<CpuTime>, BenchError> {
+        self.processes().map(Process::cpu_time).collect()
+    }
+
+    /// Their bytes of memory that are resident, what they share counted once.
+    pub(super) fn resident_bytes(&self) -> Result<u64, BenchError> {
+        if self.others.is_empty() {
+            return self.first.resident_bytes();
+        }
+        self.processes().map(Process::proportional_bytes).sum()
+    }
+}
+
+impl std::iter::Sum for CpuSpent {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            user_us: sum.user_us + one.user_us,
+            system_us: sum.system_us + one.system_us,
+        })
+    }
+}
+
 impl Process {
     /// The process of that id.
     pub(super) fn of(pid: u32) -> Self {
@@ -50,27 +97,6 @@ impl Process {
     /// This process.
     pub(super) fn own() -> Self {
         Self::of(std::process::id())
-    }
-
-    /// The process that listens on `address`, where it is on this machine and may be looked at.
-    pub(super) fn listening_on(address: SocketAddr) -> Option<Self> {
-        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
-        let inodes: Vec<String> = tables
-            .iter()
-            .flatten()
-            .flat_map(|table| listeners(table, address.port()))
-            .map(|inode| format!("socket:[{inode}]"))
-            .collect();
-        let pids = fs::read_dir("/proc").ok()?.flatten();
-        pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Self::of).find(
-            |process| {
-                let files = fs::read_dir(process.folder.join("fd"));
-                files.into_iter().flatten().flatten().any(|file| {
-                    fs::read_link(file.path())
-                        .is_ok_and(|to| inodes.iter().any(|inode| to == Path::new(inode)))
-                })
-            },
-        )
     }
 
     /// Its id.
@@ -98,11 +124,14 @@ impl Process {
     pub(super) fn resident_bytes(&self) -> Result<u64, BenchError> {
         // The roll-up is exact; the status may lag behind by some pages per thread.
         let text = self.read("smaps_rollup").or_else(|_| self.read("status"))?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Rss:").or_else(|| line.strip_prefix("VmRSS:")));
-        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        kib.map(|kib| kib * 1024).ok_or_else(|| self.odd("status"))
+        let bytes = field_bytes(&text, "Rss:").or_else(|| field_bytes(&text, "VmRSS:"));
+        bytes.ok_or_else(|| self.odd("status"))
+    }
+
+    /// The resident bytes, pages that several processes share divided between them.
+    fn proportional_bytes(&self) -> Result<u64, BenchError> {
+        let text = self.read("smaps_rollup")?;
+        field_bytes(&text, "Pss:").ok_or_else(|| self.odd("smaps_rollup"))
     }
 
     fn read(&self, file: &str) -> Result<String, BenchError> {
@@ -142,26 +171,15 @@ fn ticks(stat: &str) -> Option<(u64, u64)> {
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
-/// The inodes of the sockets that listen on `port`, in the kernel's table of TCP sockets.
-fn listeners(table: &str, port: u16) -> Vec<&str> {
-    const LISTEN: &str = "0A";
-    let port = format!(":{port:04X}");
-    table
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split_whitespace();
-            let local = fields.nth(1)?;
-            let state = fields.nth(1)?;
-            let inode = fields.nth(5)?;
-            (local.ends_with(&port) && state == LISTEN).then_some(inode)
-        })
-        .collect()
+/// The bytes of a line such as `Rss:  12 kB`.
+fn field_bytes(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
 
     #[test]
     fn ticks_are_read_past_any_name() {
@@ -171,13 +189,18 @@ mod tests {
     }
 
     #[test]
-    fn we_are_found_by_what_we_listen_on() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let found = Process::listening_on(address).map(|process| process.pid());
-        assert_eq!(found, Some(std::process::id()));
-        drop(listener);
-        assert_eq!(Process::listening_on(address).map(|process| process.pid()), None);
+    fn several_processes_are_summed_and_share_their_pages() {
+        let text = "5500-5600 ---p [rollup]\nRss:    2048 kB\nPss:     100 kB\nPss_Dirty: 7 kB\n";
+        assert_eq!(field_bytes(text, "Pss:"), Some(100 * 1024));
+        assert_eq!(field_bytes(text, "Rss:"), Some(2048 * 1024));
+        assert_eq!(field_bytes(text, "VmRSS:"), None);
+        let own = std::process::id();
+        let twice = Server::of(&[own, own]).expect("two");
+        assert_eq!((twice.pids(), twice.cpu_time().expect("our own").len()), (vec![own; 2], 2));
+        assert!(twice.resident_bytes().expect("our own") > 100_000);
+        assert!(Server::of(&[]).is_none());
+        let spent = [CpuSpent { user_us: 1.0, system_us: 2.0 }; 3];
+        assert_eq!(spent.into_iter().sum::<CpuSpent>().total_us(), 9.0);
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! What was measured, as text for people and JSON for programs.
+//!
+//! Invariants: everything is about the measured phase, but what names another; what there is none
+//! of is told as none, never as a number.
 
-use super::crowd::{Crowd, Phase, Shape};
+use super::crowd::{Crowd, Phase};
 use super::pace::Pace;
-use super::process::CpuSpent;
+use super::shape::Shape;
+use super::sides::{Side, is_bottleneck};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::fmt;
-
-/// Share of a core above which the client may be what is measured.
-const BUSY_SHARE: f64 = 0.9;
 
 /// One measured load.
 #[derive(Clone, Debug, Serialize)]
@@ -19,9 +20,11 @@ pub(super) struct Report {
     payload_bytes: usize,
     window: Option<u32>,
     rate: Option<f64>,
+    /// From the begin to the last delivery.
     seconds: f64,
     published: u64,
-    deliveries: u64,
+    pub(super) deliveries: u64,
+    /// Over the time to the last delivery, not the wait for what was lost.
     deliveries_per_second: f64,
     pub(super) latency_us: Percentiles,
     /// The most that the client itself was late.
@@ -30,51 +33,42 @@ pub(super) struct Report {
     duplicated: u64,
     reordered: u64,
     unknown: u64,
+    /// Of another length than was sent; lost too.
+    damaged: u64,
+    /// Messages of the warm-up that have not come at all.
+    pub(super) warm_up_lost: u64,
     connections_ended: usize,
     first_ending: Option<String>,
-    pub(super) server: Option<Side>,
-    pub(super) client: Side,
+    /// Messages that each write of the server carried, where it says so itself.
+    messages_per_send: Option<f64>,
+    /// Messages that each of our reads brought, of those that brought any.
+    messages_per_read: Option<f64>,
+    server: Option<Side>,
+    client: Side,
+    /// Whether we were so busy that rate and latency may be our own.
+    client_is_bottleneck: bool,
 }
 
-/// Latency by share of deliveries.
+/// Latency by share of deliveries; none where there were none.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Percentiles {
-    p50: u64,
-    p90: u64,
-    pub(super) p99: u64,
-    p99_9: u64,
-    max: u64,
-}
-
-/// The CPU time of one side, in all and for each delivery or cycle.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Side {
-    pid: u32,
-    pub(super) cpu_us_each: f64,
-    user_us_each: f64,
-    system_us_each: f64,
-    /// Cores kept busy.
-    pub(super) cores: f64,
+    p50: Option<u64>,
+    p90: Option<u64>,
+    pub(super) p99: Option<u64>,
+    p99_9: Option<u64>,
+    max: Option<u64>,
 }
 
 impl Percentiles {
     fn of(values: &Histogram<u64>) -> Self {
-        let at = |share| values.value_at_quantile(share);
-        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), p99_9: at(0.999), max: values.max() }
-    }
-}
-
-impl Side {
-    /// What a process spent on so many deliveries or cycles in so much time.
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-    pub(super) fn new(pid: u32, spent: CpuSpent, count: u64, elapsed_us: u64) -> Self {
-        let each = |us: f64| us / count.max(1) as f64;
+        let some = |value| (!values.is_empty()).then_some(value);
+        let at = |share| some(values.value_at_quantile(share));
         Self {
-            pid,
-            cpu_us_each: each(spent.total_us()),
-            user_us_each: each(spent.user_us),
-            system_us_each: each(spent.system_us),
-            cores: spent.total_us() / elapsed_us.max(1) as f64,
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            max: some(values.max()),
         }
     }
 }
@@ -89,7 +83,7 @@ impl Report {
         server: Option<Side>,
         client: Side,
     ) -> Self {
-        let faults = crowd.tally().faults(crowd.expected());
+        let faults = phase.faults;
         let seconds = phase.elapsed_us as f64 / 1e6;
         let (window, rate) = match shape.pace {
             Pace::Window(window) => (Some(window), None),
@@ -112,11 +106,22 @@ impl Report {
             duplicated: faults.duplicated,
             reordered: faults.reordered,
             unknown: faults.unknown,
+            damaged: faults.damaged,
+            warm_up_lost: crowd.lost_before(),
             connections_ended: crowd.ended().count,
             first_ending: crowd.ended().first.as_ref().map(ToString::to_string),
+            messages_per_send: None,
+            messages_per_read: phase.brought.messages_per_read(),
             server,
+            // With losses the phase ends in silence, during which nobody is busy.
+            client_is_bottleneck: is_bottleneck(client.cores.max(phase.busy_share)),
             client,
         }
+    }
+
+    /// Tells too how many messages each write of the server carried, if that is known.
+    pub(super) fn with_sends(self, messages_per_send: Option<f64>) -> Self {
+        Self { messages_per_send, ..self }
     }
 }
 
@@ -143,13 +148,20 @@ impl fmt::Display for Report {
             Ms(max)
         )?;
         if self.rate.is_some() {
-            writeln!(f, "            sent up to {} after they were due", Ms(self.behind_us_max))?;
+            writeln!(
+                f,
+                "            sent up to {} after they were due",
+                Ms(Some(self.behind_us_max))
+            )?;
         }
         writeln!(
             f,
-            "faults      {} lost, {} duplicated, {} reordered, {} unknown",
-            self.lost, self.duplicated, self.reordered, self.unknown
+            "faults      {} lost, {} duplicated, {} reordered, {} unknown, {} damaged",
+            self.lost, self.duplicated, self.reordered, self.unknown, self.damaged
         )?;
+        if self.warm_up_lost > 0 {
+            writeln!(f, "            {} lost in the warm-up", self.warm_up_lost)?;
+        }
         if let Some(ending) = &self.first_ending {
             writeln!(f, "            {} connections ended: {ending}", self.connections_ended)?;
         }
@@ -157,37 +169,33 @@ impl fmt::Display for Report {
             Some(side) => writeln!(f, "server      {side}")?,
             None => writeln!(f, "server      not found on this machine (--pid)")?,
         }
+        if let Some(messages) = self.messages_per_send {
+            writeln!(f, "            writes {messages:.1} messages each")?;
+        }
         write!(f, "client      {}", self.client)?;
-        if self.client.cores > BUSY_SHARE {
-            write!(
-                f,
-                "\nwarning     the client was as busy as it can be: rate and latency are its own"
-            )?;
+        if let Some(messages) = self.messages_per_read {
+            write!(f, "\n            reads {messages:.1} messages each")?;
+        }
+        if self.client_is_bottleneck {
+            write!(f, "\n{BOTTLENECK}")?;
         }
         Ok(())
     }
 }
 
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:.3} µs each ({:.3} user, {:.3} system), {:.0} % of a core (process {})",
-            self.cpu_us_each,
-            self.user_us_each,
-            self.system_us_each,
-            self.cores * 100.0,
-            self.pid
-        )
-    }
-}
+/// What is said when the client is what was measured.
+pub(super) const BOTTLENECK: &str =
+    "warning     the client was as busy as it can be: rate and latency are its own";
 
-/// Microseconds, shown as milliseconds.
-struct Ms(u64);
+/// Microseconds, shown as milliseconds, or that there are none.
+struct Ms(Option<u64>);
 
 impl fmt::Display for Ms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03} ms", self.0 / 1_000, self.0 % 1_000)
+        match self.0 {
+            Some(us) => write!(f, "{}.{:03} ms", us / 1_000, us % 1_000),
+            None => f.write_str("-"),
+        }
     }
 }
 
@@ -196,17 +204,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpu_time_is_shared_out_over_deliveries() {
-        let spent = CpuSpent { user_us: 100.0, system_us: 300.0 };
-        let side = Side::new(1, spent, 200, 800);
-        assert_eq!((side.cpu_us_each, side.user_us_each), (2.0, 0.5));
-        assert_eq!(side.cores, 0.5);
-        assert_eq!(Side::new(1, spent, 0, 0).cpu_us_each, 400.0);
+    fn milliseconds_have_three_places() {
+        assert_eq!(Ms(Some(1_005)).to_string(), "1.005 ms");
+        assert_eq!(Ms(Some(0)).to_string(), "0.000 ms");
+        assert_eq!(Ms(None).to_string(), "-");
     }
 
     #[test]
-    fn milliseconds_have_three_places() {
-        assert_eq!(Ms(1_005).to_string(), "1.005 ms");
-        assert_eq!(Ms(0).to_string(), "0.000 ms");
+    fn no_delivery_has_no_percentile() {
+        let mut values = Histogram::new(3).expect("within the bounds");
+        assert_eq!(Percentiles::of(&values).p99, None);
+        values.record(7).expect("it resizes itself");
+        let Percentiles { p50, p90, p99, p99_9, max } = Percentiles::of(&values);
+        assert_eq!([p50, p90, p99, p99_9, max], [Some(7); 5]);
     }
 }

@@ -1,21 +1,22 @@
 //! `fanfare bench`: members in rooms, publishers at a pace, and what became of every message.
 
-use super::client::{STAMP_BYTES, parse_template};
+pub(super) use super::bounds::at_least_one;
+use super::bounds::{SECONDS_MAX, connections, positive, rate, seconds};
+use super::client::{Masking, parse_template};
 use super::clock::Clock;
-use super::crowd::{Crowd, Shape};
+use super::crowd::Crowd;
 use super::error::BenchError;
 use super::pace::Pace;
-use super::process::Process;
 use super::progress::Progress;
-use super::report::{Report, Side};
+use super::report::Report;
+use super::scrape::Totals;
+use super::shape::Shape;
+use super::sides::Sides;
 use super::target::Target;
 use crate::cli::output::{fail, note, say};
 use crate::ws::DataKind;
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// Stamps count microseconds in 32 bits.
-const SECONDS_MAX: f64 = 3_600.0;
 
 /// The load.
 #[derive(clap::Args, Clone, Debug)]
@@ -31,20 +32,20 @@ pub(super) struct Args {
     #[arg(long, default_value = "bench")]
     room: String,
     /// Rooms
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = connections)]
     rooms: usize,
     /// Members of each room
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = connections)]
     subs: usize,
     /// How many members of each room publish; they get their own messages too
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = connections)]
     pubs: usize,
-    /// Payload bytes of each message, at least 40
+    /// Payload bytes of each message, from 40 to 16777216
     #[arg(long, value_name = "B", default_value_t = 128)]
     size: usize,
     /// Messages a second in all, whether the last ones arrived or not; latency counts from when
     /// each was due
-    #[arg(long, value_name = "MSG/S", value_parser = positive, conflicts_with = "window")]
+    #[arg(long, value_name = "MSG/S", value_parser = rate, conflicts_with = "window")]
     rate: Option<f64>,
     /// Messages each publisher has under way, counted by its own coming back [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -52,6 +53,9 @@ pub(super) struct Args {
     /// Send text instead of binary messages
     #[arg(long)]
     text: bool,
+    /// Mask what is published with zeros, so that a server may send it on as it lies in its buffer
+    #[arg(long)]
+    zero_mask: bool,
     /// The path of a room's WebSocket
     #[arg(long, value_name = "PATH", default_value = "/raw/{room}")]
     path_template: String,
@@ -66,7 +70,7 @@ pub(super) struct Args {
 /// How long.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(super) struct Timing {
-    /// How long to measure
+    /// How long to measure; with the warm-up at most an hour
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     secs: f64,
     /// How long to make the same load before
@@ -77,7 +81,7 @@ pub(super) struct Timing {
 /// What makes the exit code 1.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Fail if more messages are lost
+    /// Fail if more messages are lost, those of the warm-up included
     #[arg(long, value_name = "N")]
     max_loss: Option<u64>,
     /// Fail if the 99th percentile of the latency is higher
@@ -87,17 +91,14 @@ pub(super) struct Limits {
 
 /// Measures and reports.
 pub(super) fn run(args: &Args) -> ExitCode {
-    match args.shape() {
-        Ok(shape) => execute(&args.target, shape, args.timing, args.limits),
-        Err(wrong) => {
-            note(format_args!("fanfare: {wrong}"));
-            ExitCode::from(2)
-        }
-    }
+    execute(&args.target, args.shape(), args.timing, args.limits)
 }
 
 /// Makes a load, prints its report and judges it.
 pub(super) fn execute(target: &Target, shape: Shape, timing: Timing, limits: Limits) -> ExitCode {
+    if let Err(wrong) = shape.check().and_then(|()| timing.check()) {
+        return refuse(wrong);
+    }
     let report = match measure(target, shape, timing) {
         Ok(report) => report,
         Err(error) => return fail(error),
@@ -114,56 +115,57 @@ pub(super) fn execute(target: &Target, shape: Shape, timing: Timing, limits: Lim
     if broken.is_empty() && printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Says what can't be asked for; the exit code for that.
+pub(super) fn refuse(wrong: String) -> ExitCode {
+    note(format_args!("fanfare: {wrong}"));
+    ExitCode::from(2)
+}
+
 fn measure(target: &Target, shape: Shape, timing: Timing) -> Result<Report, BenchError> {
-    target.prepare()?;
-    let (server, own) = (target.process(), Process::own());
+    target.prepare(shape.connections())?;
+    let clock = Clock::start();
+    let sides = Sides::new(target.server(), clock);
     let mut progress = Progress::new();
-    let mut crowd = Crowd::gather(target.addr, shape.clone(), Clock::start(), &mut progress)?;
+    let mut crowd = Crowd::gather(target.addr, shape.clone(), clock, &mut progress)?;
     crowd.run_phase(timing.warm_up(), &mut progress)?;
-    let before = (server.as_ref().map(Process::cpu_time).transpose()?, own.cpu_time()?);
+    // What asking for the totals costs the server is outside of what is measured.
+    let totals = Totals::scrape(target.addr);
+    let before = sides.look()?;
     let phase = crowd.run_phase(timing.length(), &mut progress)?;
-    let after = (server.as_ref().map(Process::cpu_time).transpose()?, own.cpu_time()?);
-    let side = |process: &Process, before, after: super::process::CpuTime| {
-        Side::new(process.pid(), after.since(before), phase.deliveries, phase.elapsed_us)
-    };
-    let server = match (&server, before.0, after.0) {
-        (Some(server), Some(before), Some(after)) => Some(side(server, before, after)),
-        (_, _, _) => None,
-    };
-    let client = side(&own, before.1, after.1);
-    Ok(Report::new(&shape, &crowd, &phase, server, client))
+    let after = sides.look()?;
+    let messages_per_send =
+        totals.and_then(|before| Totals::scrape(target.addr)?.messages_per_send(before));
+    let (server, client) = sides.between(&before, &after, phase.deliveries);
+    Ok(Report::new(&shape, &crowd, &phase, server, client).with_sends(messages_per_send))
 }
 
 impl Args {
-    fn shape(&self) -> Result<Shape, String> {
-        if self.pubs > self.subs {
-            return Err(format!(
-                "{} publishers of {} members (--pubs, --subs)",
-                self.pubs, self.subs
-            ));
-        }
-        if self.size < STAMP_BYTES {
-            return Err(format!(
-                "--size is at least {STAMP_BYTES}: what a message says about itself"
-            ));
-        }
+    fn shape(&self) -> Shape {
         let window = self.window.unwrap_or(1);
-        Ok(Shape {
+        Shape {
             room: self.room.clone(),
             rooms: self.rooms,
             members: self.subs,
             publishers: self.pubs,
             size: self.size,
             kind: if self.text { DataKind::Text } else { DataKind::Binary },
+            masking: if self.zero_mask { Masking::Zeros } else { Masking::Random },
             pace: self.rate.map_or(Pace::Window(window), Pace::Rate),
             path: self.path_template.clone(),
             message: self.message_template.clone(),
             join: self.join_template.clone(),
-        })
+        }
     }
 }
 
 impl Timing {
+    /// Says what about it can't be asked for.
+    pub(super) fn check(self) -> Result<(), String> {
+        let sum = self.secs + self.warm_up;
+        let rule = || format!("{sum} s are more than {SECONDS_MAX} (--secs, --warm-up)");
+        if sum <= SECONDS_MAX { Ok(()) } else { Err(rule()) }
+    }
+
     /// How long to measure.
     pub(super) fn length(self) -> Duration {
         Duration::from_secs_f64(self.secs)
@@ -176,28 +178,39 @@ impl Timing {
 }
 
 impl Limits {
-    /// The limits that the report breaks, in words.
+    /// What makes a report a failure, in words.
     fn broken(self, report: &Report) -> Vec<String> {
+        let mut broken = Vec::new();
+        if report.deliveries == 0 {
+            broken.push("nothing was delivered".to_owned());
+        }
+        let (lost, before) = (report.lost, report.warm_up_lost);
+        if let Some(most) = self.max_loss.filter(|most| lost.saturating_add(before) > *most) {
+            let warm_up = if before > 0 { format!(" and {before} before") } else { String::new() };
+            broken.push(format!("{lost} messages lost{warm_up}, more than {most}"));
+        }
         #[expect(clippy::cast_precision_loss, reason = "latencies are below an hour")]
-        let p99_ms = report.latency_us.p99 as f64 / 1e3;
-        let lost = self.max_loss.filter(|most| report.lost > *most);
-        let late = self.max_p99.filter(|most| p99_ms > *most);
-        let lost = lost.map(|most| format!("{} messages lost, more than {most}", report.lost));
-        let late = late.map(|most| format!("p99 is {p99_ms} ms, more than {most} ms"));
-        lost.into_iter().chain(late).collect()
+        let p99_ms = report.latency_us.p99.map(|p99_us| p99_us as f64 / 1e3);
+        match (self.max_p99, p99_ms) {
+            (Some(most), Some(p99_ms)) if p99_ms > most => {
+                broken.push(format!("p99 is {p99_ms} ms, more than {most} ms"));
+            }
+            (Some(most), None) => broken.push(format!("no p99 that is at most {most} ms")),
+            (_, _) => {}
+        }
+        broken
     }
 }
 
-pub(super) fn at_least_one(raw: &str) -> Result<usize, String> {
-    raw.parse().ok().filter(|count| *count > 0).ok_or_else(|| "a number from 1".to_owned())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-pub(super) fn positive(raw: &str) -> Result<f64, String> {
-    let number: Option<f64> = raw.parse().ok();
-    number.filter(|n| n.is_finite() && *n > 0.0).ok_or_else(|| "a number above 0".to_owned())
-}
-
-pub(super) fn seconds(raw: &str) -> Result<f64, String> {
-    let rule = || format!("seconds above 0, at most {SECONDS_MAX}");
-    positive(raw).ok().filter(|seconds| *seconds <= SECONDS_MAX).ok_or_else(rule)
+    #[test]
+    fn both_phases_together_are_at_most_an_hour() {
+        let timing = |secs, warm_up| Timing { secs, warm_up };
+        assert_eq!(timing(3_600.0 - 0.5, 0.5).check(), Ok(()));
+        let wrong = timing(3_600.0, 700.0).check().expect_err("too long");
+        assert_eq!(wrong, "4300 s are more than 3600 (--secs, --warm-up)");
+    }
 }

@@ -1,20 +1,22 @@
 //! One connection of the load tester: connects, shakes hands, walks frames, writes what is queued.
 //!
-//! Invariants: after [`Ending`] nothing more is told; pings are answered here; what the kernel did
-//! not take is kept and goes first.
+//! Invariants: after [`Ending`] nothing more is told and the socket is closed; pings are answered
+//! here; what the kernel did not take is kept and goes first.
 
 use super::walk::{Seen, Walk};
 use crate::cli::bench::clock::Clock;
 use crate::ws::{self, ClientHandshakeError, Decoded, Opcode, ProtocolError, check_response};
 use mio::event::Event;
 use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 use std::fmt;
 use std::io::{self, Read, Write};
 
 /// A connection, in whatever state it is.
 #[derive(Debug)]
 pub(super) struct Conn {
-    stream: TcpStream,
+    /// None once it is over.
+    stream: Option<TcpStream>,
     state: State,
     walk: Walk,
     /// Bytes to be written; those up to `written` are.
@@ -42,8 +44,13 @@ struct Handshake {
 pub(crate) enum Happening<'a> {
     /// The handshake is done.
     Opened,
-    /// A message came; this is the front of its payload.
-    Message(&'a [u8]),
+    /// The last byte of a message came.
+    Message {
+        /// The front of its payload.
+        front: &'a [u8],
+        /// Payload bytes in all.
+        bytes: u64,
+    },
     /// It is over.
     Closed(Ending),
 }
@@ -87,6 +94,29 @@ pub(super) struct Reading<'a> {
     pub(super) input: &'a mut [u8],
     pub(super) look: usize,
     pub(super) clock: Clock,
+    pub(super) brought: &'a mut Brought,
+}
+
+/// What reads brought.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Brought {
+    /// Messages that came to their end.
+    pub(crate) messages: u64,
+    /// Reads in which some did.
+    pub(crate) reads: u64,
+}
+
+impl Brought {
+    /// What came after `before`.
+    pub(crate) const fn since(self, before: Self) -> Self {
+        Self { messages: self.messages - before.messages, reads: self.reads - before.reads }
+    }
+
+    /// Messages of a read that brought some.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    pub(crate) fn messages_per_read(self) -> Option<f64> {
+        (self.reads > 0).then(|| self.messages as f64 / self.reads as f64)
+    }
 }
 
 impl Conn {
@@ -94,7 +124,7 @@ impl Conn {
     pub(super) fn new(stream: TcpStream, key: [u8; 16], request: Vec<u8>) -> Self {
         let handshake = Handshake { key, answer: Vec::new() };
         Self {
-            stream,
+            stream: Some(stream),
             state: State::Connecting(Box::new(handshake)),
             walk: Walk::default(),
             out: request,
@@ -102,9 +132,10 @@ impl Conn {
         }
     }
 
-    /// The socket, to be registered.
-    pub(super) const fn stream_mut(&mut self) -> &mut TcpStream {
-        &mut self.stream
+    /// Has the socket watched.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.stream.as_mut().map_or(Ok(()), |stream| registry.register(stream, token, both))
     }
 
     /// Where to append what [`Self::flush`] shall write.
@@ -130,9 +161,11 @@ impl Conn {
         }
     }
 
-    /// Drops what is queued and tells the peer that no more will come.
+    /// Drops what is queued and closes the socket.
     pub(super) fn end(&mut self) {
+        self.stream = None;
         self.state = State::Over;
+        self.walk = Walk::default();
         self.out = Vec::new();
         self.written = 0;
     }
@@ -143,11 +176,9 @@ impl Conn {
         reading: &mut Reading<'_>,
         tell: &mut impl FnMut(u64, Happening<'_>),
     ) -> Result<(), Ending> {
-        if matches!(self.state, State::Over) {
-            return Ok(());
-        }
+        let Some(stream) = &self.stream else { return Ok(()) };
         if event.is_error()
-            && let Some(error) = self.stream.take_error()?
+            && let Some(error) = stream.take_error()?
         {
             return Err(error.into());
         }
@@ -164,7 +195,9 @@ impl Conn {
     }
 
     fn connected(&mut self) -> io::Result<()> {
-        if let Some(error) = self.stream.take_error()? {
+        if let Some(stream) = &self.stream
+            && let Some(error) = stream.take_error()?
+        {
             return Err(error);
         }
         if let State::Connecting(handshake) = std::mem::replace(&mut self.state, State::Over) {
@@ -180,7 +213,8 @@ impl Conn {
         tell: &mut impl FnMut(u64, Happening<'_>),
     ) -> Result<(), Ending> {
         loop {
-            let count = match self.stream.read(reading.input) {
+            let Some(stream) = &mut self.stream else { return Ok(()) };
+            let count = match stream.read(reading.input) {
                 Ok(0) => return Err(Ending::Eof),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -190,7 +224,14 @@ impl Conn {
             let now_us = reading.clock.now_us();
             let is_full = count == reading.input.len();
             let input = reading.input.get(..count).unwrap_or_default();
-            self.handle_input(input, reading.look, &mut |happening| tell(now_us, happening))?;
+            let before = reading.brought.messages;
+            let taken = self.handle_input(input, reading.look, &mut |happening| {
+                reading.brought.messages +=
+                    u64::from(matches!(happening, Happening::Message { .. }));
+                tell(now_us, happening);
+            });
+            reading.brought.reads += u64::from(reading.brought.messages > before);
+            taken?;
             // A short read emptied the queue. An end that came with the data makes no new edge.
             if !is_full && !closed {
                 return Ok(());
@@ -234,7 +275,7 @@ impl Conn {
         let queued = out.len();
         let mut close = None;
         walk.walk(input, look, |seen| match seen {
-            Seen::Message(payload) => tell(Happening::Message(payload)),
+            Seen::Message { front, bytes } => tell(Happening::Message { front, bytes }),
             Seen::Ping(payload) => ws::push_masked_frame(out, Opcode::Pong, payload, mask()),
             Seen::Close(payload) => {
                 close = Some(payload.first_chunk().copied().map(u16::from_be_bytes))
@@ -252,13 +293,21 @@ impl Conn {
 
     /// Writes what is queued, as far as the kernel takes it.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        if matches!(self.state, State::Connecting(_) | State::Over) {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        if matches!(self.state, State::Connecting(_)) {
             return Ok(());
         }
         while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
-            match self.stream.write(rest) {
+            match stream.write(rest) {
                 Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Half at a time, so that a byte moves once and what is written goes.
+                    if self.written > self.out.len() / 2 {
+                        self.out.drain(..self.written);
+                        self.written = 0;
+                    }
+                    return Ok(());
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -269,7 +318,84 @@ impl Conn {
     }
 }
 
+/// How what is published is masked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Masking {
+    /// As a client of any other purpose does.
+    Random,
+    /// By zeros, which leave a payload as it is: for the floor, which is not to touch it.
+    Zeros,
+}
+
+impl Masking {
+    /// The mask of the next message.
+    pub(crate) fn mask(self) -> [u8; 4] {
+        match self {
+            Self::Random => mask(),
+            Self::Zeros => [0; 4],
+        }
+    }
+}
+
 /// Masks keep proxies from being misled by chosen payloads; ours choose nothing.
 pub(crate) fn mask() -> [u8; 4] {
     fastrand::u32(..).to_ne_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net;
+
+    /// An open connection, and its other end.
+    fn pair() -> (Conn, net::TcpStream) {
+        let listener = net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let stream = net::TcpStream::connect(address).expect("a connection");
+        stream.set_nonblocking(true).expect("a socket");
+        let mut conn = Conn::new(TcpStream::from_std(stream), [0; 16], Vec::new());
+        conn.state = State::Open;
+        (conn, listener.accept().expect("the other end").0)
+    }
+
+    #[test]
+    fn what_is_written_is_not_held_however_much_still_waits() {
+        const PIECE: usize = 64 * 1024;
+        const WAITING: usize = 16 * 1024 * 1024;
+        let (mut conn, mut peer) = pair();
+        let mut dice = (fastrand::Rng::with_seed(1), fastrand::Rng::with_seed(1));
+        let (mut piece, mut got) = (vec![0; PIECE], vec![0; PIECE]);
+        let mut queued = 0;
+        for _ in 0..1_000 {
+            while queued < WAITING {
+                dice.0.fill(&mut piece);
+                conn.out().extend_from_slice(&piece);
+                queued += PIECE;
+            }
+            conn.flush().expect("a peer");
+            assert!(conn.out.len() <= 2 * WAITING, "{} bytes are held", conn.out.len());
+            peer.read_exact(&mut got).expect("a client");
+            queued -= PIECE;
+            dice.1.fill(&mut piece);
+            assert!(got == piece, "bytes went astray");
+        }
+    }
+
+    #[test]
+    fn whoever_is_over_is_closed_and_holds_nothing() {
+        let (mut conn, mut peer) = pair();
+        conn.out().extend_from_slice(b"never sent");
+        conn.end();
+        peer.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("a socket");
+        assert_eq!(peer.read(&mut [0; 8]).expect("its end"), 0);
+        assert!(conn.out.is_empty() && !conn.is_open() && conn.flush().is_ok());
+    }
+
+    #[test]
+    fn reads_are_shared_out_over_messages() {
+        let before = Brought { messages: 1, reads: 1 };
+        let after = Brought { messages: 11, reads: 5 };
+        assert_eq!(after.since(before).messages_per_read(), Some(2.5));
+        assert_eq!(after.since(after).messages_per_read(), None);
+    }
 }

@@ -4,12 +4,12 @@
 //! the order in which they were opened.
 
 use super::alarm::Alarm;
-use super::conn::{Conn, Ending, Happening, Reading, mask};
+use super::conn::{Brought, Conn, Ending, Happening, Reading, mask};
 use super::dial::dial;
 use crate::cli::bench::clock::Clock;
 use crate::cli::bench::error::BenchError;
 use crate::ws::{self, Opcode};
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -36,6 +36,7 @@ pub(crate) struct Fleet {
     /// Bytes of each payload that are looked at.
     look: usize,
     dialled: usize,
+    brought: Brought,
 }
 
 impl Fleet {
@@ -53,6 +54,7 @@ impl Fleet {
             address,
             look,
             dialled: 0,
+            brought: Brought::default(),
         })
     }
 
@@ -85,8 +87,7 @@ impl Fleet {
         let stream = dial(self.address, self.dialled)?;
         self.dialled += 1;
         let mut conn = Conn::new(stream, key, request);
-        let both = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(conn.stream_mut(), Token(index), both)?;
+        conn.register(self.poll.registry(), Token(index))?;
         Ok(conn)
     }
 
@@ -114,7 +115,7 @@ impl Fleet {
             self.turn(Some(PATIENCE), |_, _, happening| match happening {
                 Happening::Opened => under_way -= 1,
                 Happening::Closed(ending) => ended = Some(ending),
-                Happening::Message(_) => {}
+                Happening::Message { .. } => {}
             })?;
             if let Some(ending) = ended {
                 return Err(BenchError::Opening { opened: self.opened(), wanted: all, ending });
@@ -133,11 +134,12 @@ impl Fleet {
         self.conns.iter().filter(|conn| conn.is_open()).count()
     }
 
-    /// Appends to what the connection is to be sent by the next [`Self::flush`].
-    pub(crate) fn queue(&mut self, index: usize, push: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(conn) = self.conns.get_mut(index).filter(|conn| conn.is_open()) {
-            push(conn.out());
-        }
+    /// Appends to what the connection is to be sent by the next [`Self::flush`]. Returns the bytes
+    /// that are held for it.
+    pub(crate) fn queue(&mut self, index: usize, push: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let Some(conn) = self.conns.get_mut(index).filter(|conn| conn.is_open()) else { return 0 };
+        push(conn.out());
+        conn.out().len()
     }
 
     /// Sends what was queued for the connection; how it ended where that fails.
@@ -157,6 +159,18 @@ impl Fleet {
         self.flush(index)
     }
 
+    /// Hangs up without a word.
+    pub(crate) fn hang_up(&mut self, index: usize) {
+        if let Some(conn) = self.conns.get_mut(index) {
+            conn.end();
+        }
+    }
+
+    /// What all reads so far have brought.
+    pub(crate) const fn brought(&self) -> Brought {
+        self.brought
+    }
+
     /// Lets all connections go without a word.
     pub(crate) fn drop_all(&mut self) {
         self.conns.clear();
@@ -173,12 +187,12 @@ impl Fleet {
         timeout: Option<Duration>,
         mut tell: impl FnMut(usize, u64, Happening<'_>),
     ) -> io::Result<()> {
-        let Self { poll, events, conns, input, clock, look, .. } = self;
+        let Self { poll, events, conns, input, clock, look, brought, .. } = self;
         match poll.poll(events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
-        let mut reading = Reading { input, look: *look, clock: *clock };
+        let mut reading = Reading { input, look: *look, clock: *clock, brought };
         for event in &*events {
             let Token(index) = event.token();
             if let Some(conn) = conns.get_mut(index) {

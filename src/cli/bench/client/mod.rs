@@ -1,7 +1,7 @@
 //! A WebSocket client that costs less per frame than any server: one thread, one poll, one buffer.
 //!
 //! Not here: which load is made (`run`, `idle`, `connect`). Invariant: no payload is copied on the
-//! way in; what is known of a message is its [`Stamp`].
+//! way in but the front of one that a read cuts; what is known of a message is its [`Stamp`].
 
 mod alarm;
 mod conn;
@@ -12,8 +12,8 @@ mod stamp;
 mod tally;
 mod walk;
 
-pub(super) use conn::{Ending, Happening, mask};
+pub(super) use conn::{Brought, Ending, Happening, Masking, mask};
 pub(super) use draft::{Draft, fill, parse_template};
 pub(super) use fleet::Fleet;
 pub(super) use stamp::{Mark, STAMP_BYTES, Stamp};
-pub(super) use tally::Tally;
+pub(super) use tally::{Faults, Receipt, Tally};

@@ -1,7 +1,8 @@
 //! The fixed header of a payload: who sent it, which in a row it is, and when it was due.
 //!
 //! It is text, so that it survives in any envelope a server wraps around it. Invariants: a stamp
-//! of another run is no stamp; one that is where the last one was is found without a search.
+//! of another phase or run is no stamp; one that is where the last one was is found without a
+//! search.
 
 /// Bytes of a stamp: the mark of the run, then four numbers.
 pub(crate) const STAMP_BYTES: usize = 5 * NUMBER_CHARS;
@@ -18,18 +19,18 @@ pub(crate) struct Stamp {
     pub(crate) room: u32,
     /// The publisher within the room, from 0.
     pub(crate) publisher: u32,
-    /// Its place among that publisher's messages, from 0.
+    /// Its place among that publisher's messages of the phase, from 0.
     pub(crate) sequence: u32,
-    /// When it was due, in µs of the client's clock.
+    /// When it was due, in µs since the phase began.
     pub(crate) due_us: u32,
 }
 
-/// What tells the stamps of this run from those of another, and from chance.
+/// What tells the stamps of one phase from those of another phase or run, and from chance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark([u8; NUMBER_CHARS]);
 
 impl Mark {
-    /// A mark that another process is unlikely to have.
+    /// A mark that no other phase or process is likely to have.
     pub(crate) fn new(dice: &mut fastrand::Rng) -> Self {
         let [a, b, c, d, e] = std::array::from_fn(|_| dice.lowercase()).map(|c: char| c as u8);
         Self([b'F', b'A', b'N', a, b, c, d, e])

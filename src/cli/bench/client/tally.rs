@@ -1,7 +1,9 @@
-//! What each member got: every message once and in order, or what was lost, doubled, late.
+//! What each member got of one phase: every message once and in order, or what was lost, doubled,
+//! late, damaged.
 //!
 //! Invariants: what a member received counts once, however often it came; what comes after a later
-//! message of its publisher is reordered if it was missing until then, else duplicated.
+//! message of its publisher is reordered if it was missing until then, else duplicated; what was
+//! never sent is unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +20,7 @@ pub(crate) struct Tally {
     duplicated: u64,
     reordered: u64,
     unknown: u64,
+    damaged: u64,
     missing: BTreeMap<usize, BTreeSet<u32>>,
     remembered: usize,
 }
@@ -31,8 +34,19 @@ pub(crate) struct Faults {
     pub(crate) duplicated: u64,
     /// Messages that a member got after a later one of the same publisher.
     pub(crate) reordered: u64,
-    /// Messages without a stamp of this run, or of another room.
+    /// Messages without a stamp of this run, of another room, or that nobody sent.
     pub(crate) unknown: u64,
+    /// Messages of another length than was sent. They count as lost too.
+    pub(crate) damaged: u64,
+}
+
+/// What a message is to the member that got it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Receipt {
+    /// The first of its kind: a delivery.
+    First,
+    /// A fault, which counts for nothing else.
+    Fault,
 }
 
 impl Tally {
@@ -45,25 +59,37 @@ impl Tally {
             duplicated: 0,
             reordered: 0,
             unknown: 0,
+            damaged: 0,
             missing: BTreeMap::new(),
             remembered: 0,
         }
     }
 
-    /// Counts a message that a member got.
-    pub(crate) fn count(&mut self, member: usize, publisher: u32, sequence: u32) {
+    /// Counts a message that a member got, where `sent` tells how many its publisher has sent.
+    pub(crate) fn count(
+        &mut self,
+        member: usize,
+        publisher: u32,
+        sequence: u32,
+        sent: impl FnOnce() -> u32,
+    ) -> Receipt {
         let account = member * self.publishers + publisher as usize;
         let is_known = (publisher as usize) < self.publishers;
         let Some(next) = self.next.get_mut(account).filter(|_| is_known) else {
             self.unknown += 1;
-            return;
+            return Receipt::Fault;
         };
         if *next == sequence {
             *next += 1;
             self.received += 1;
-        } else {
-            self.count_odd(account, sequence);
+            return Receipt::First;
         }
+        self.count_odd(account, sequence, sent())
+    }
+
+    /// Counts a message whose length is not what was sent.
+    pub(crate) const fn count_damaged(&mut self) {
+        self.damaged += 1;
     }
 
     /// Counts a message that can't be accounted for.
@@ -72,10 +98,13 @@ impl Tally {
     }
 
     #[cold]
-    fn count_odd(&mut self, account: usize, sequence: u32) {
-        let Some(next) = self.next.get_mut(account) else { return };
+    fn count_odd(&mut self, account: usize, sequence: u32, sent: u32) -> Receipt {
+        let Some(next) = self.next.get_mut(account) else { return Receipt::Fault };
+        if sequence >= sent {
+            self.unknown += 1;
+            return Receipt::Fault;
+        }
         if sequence > *next {
-            self.received += 1;
             let missing = self.missing.entry(account).or_default();
             for lost in (*next..sequence).take(REMEMBERED_MAX - self.remembered) {
                 self.remembered += usize::from(missing.insert(lost));
@@ -83,11 +112,13 @@ impl Tally {
             *next = sequence + 1;
         } else if self.missing.get_mut(&account).is_some_and(|missing| missing.remove(&sequence)) {
             self.remembered -= 1;
-            self.received += 1;
             self.reordered += 1;
         } else {
             self.duplicated += 1;
+            return Receipt::Fault;
         }
+        self.received += 1;
+        Receipt::First
     }
 
     /// Messages that members got, each counted once.
@@ -102,6 +133,7 @@ impl Tally {
             duplicated: self.duplicated,
             reordered: self.reordered,
             unknown: self.unknown,
+            damaged: self.damaged,
         }
     }
 }
@@ -113,10 +145,12 @@ mod tests {
     fn tally(sequences: &[u32]) -> Tally {
         let mut tally = Tally::new(2, 2);
         for sequence in sequences {
-            tally.count(1, 1, *sequence);
+            tally.count(1, 1, *sequence, || SENT);
         }
         tally
     }
+
+    const SENT: u32 = 4;
 
     #[test]
     fn all_in_order_is_no_fault() {
@@ -136,7 +170,7 @@ mod tests {
             (&[3, 0, 1, 2], 0, 0, 3),
         ] {
             let faults = tally(sequences).faults(4);
-            let expected = Faults { lost, duplicated, reordered, unknown: 0 };
+            let expected = Faults { lost, duplicated, reordered, ..Faults::default() };
             assert_eq!(faults, expected, "{sequences:?}");
         }
     }
@@ -145,11 +179,30 @@ mod tests {
     fn members_and_publishers_have_accounts_of_their_own() {
         let mut tally = Tally::new(2, 2);
         for (member, publisher) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            tally.count(member, publisher, 0);
+            tally.count(member, publisher, 0, || SENT);
         }
-        tally.count(0, 2, 0);
-        tally.count(2, 0, 0);
+        tally.count(0, 2, 0, || SENT);
+        tally.count(2, 0, 0, || SENT);
         assert_eq!(tally.received(), 4);
         assert_eq!(tally.faults(4), Faults { unknown: 2, ..Faults::default() });
+    }
+
+    #[test]
+    fn only_the_first_receipt_is_a_delivery_late_or_not() {
+        let mut tally = Tally::new(1, 1);
+        let mut count = |sequence| tally.count(0, 0, sequence, || SENT);
+        let receipts = [0, 0, 2, 1, 1, 2, 3].map(&mut count);
+        let (first, fault) = (Receipt::First, Receipt::Fault);
+        assert_eq!(receipts, [first, fault, first, first, fault, fault, first]);
+    }
+
+    #[test]
+    fn what_nobody_sent_is_unknown_and_costs_no_memory() {
+        let mut tally = Tally::new(1, 1);
+        for sequence in [SENT, u32::MAX] {
+            assert_eq!(tally.count(0, 0, sequence, || SENT), Receipt::Fault);
+        }
+        assert_eq!(tally.faults(0), Faults { unknown: 2, ..Faults::default() });
+        assert_eq!((tally.remembered, tally.next[0]), (0, 0));
     }
 }

@@ -1,41 +1,35 @@
 //! Walks the frames of one connection in the buffer they were read into.
 //!
-//! Not here: validation beyond frame headers, and payloads beyond their first bytes: they are
-//! stepped over, never copied. Invariants: however the bytes are cut, the same frames are seen;
-//! what is kept between reads is at most one header and the part of a payload that is looked at.
+//! Not here: validation beyond frame headers and their order, and payloads beyond their first
+//! bytes: they are stepped over. Invariants: a message is told at the last byte of its last frame;
+//! however the bytes are cut, the same is seen; between messages nothing is held, and of one under
+//! way at most a header, a control frame, and the part of the payload that is looked at.
 
 use crate::ws::{Decoded, FrameHeader, Opcode, ProtocolError, Role};
 
-/// Where a connection's stream of frames is.
+/// Where a connection's stream of frames is: at the front of one, unless something is cut.
 #[derive(Default, Debug)]
-pub(super) struct Walk {
-    /// The front of a frame that a read cut within what is looked at.
-    carry: Vec<u8>,
-    /// Payload bytes still to be stepped over.
-    skip: u64,
-}
+pub(super) struct Walk(Option<Box<Cut>>);
 
 /// A frame that means something to a load tester.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Seen<'a> {
-    /// The front of a message: as much of its payload as is looked at.
-    Message(&'a [u8]),
+    /// A whole message.
+    Message {
+        /// As much of its payload as is looked at.
+        front: &'a [u8],
+        /// Payload bytes, those of all its fragments together.
+        bytes: u64,
+    },
     /// To be answered with its payload.
     Ping(&'a [u8]),
     /// The server closes; the payload is its code and reason.
     Close(&'a [u8]),
 }
 
-/// What stands at the front of some bytes.
-enum Front<'a> {
-    /// So many bytes are needed to tell.
-    Partial(usize),
-    /// A frame whose looked-at part ends after `consumed` bytes; `skip` bytes of it follow.
-    Frame { seen: Option<Seen<'a>>, consumed: usize, skip: u64 },
-}
-
 impl Walk {
-    /// Hands each frame of `input` to `see`, `look` bytes of each data frame's payload.
+    /// Hands each message and control frame that ends in `input` to `see`, of messages the first
+    /// `look` bytes.
     pub(super) fn walk(
         &mut self,
         input: &[u8],
@@ -43,91 +37,163 @@ impl Walk {
         mut see: impl FnMut(Seen<'_>),
     ) -> Result<(), ProtocolError> {
         let mut rest = input;
-        if !self.carry.is_empty() {
-            rest = self.complete_carry(rest, look, &mut see)?;
+        if self.0.is_some() {
+            rest = self.go_on(rest, look, &mut see)?;
         }
         while !rest.is_empty() {
-            if self.skip > 0 {
-                rest = self.step_over(rest);
-                continue;
-            }
-            match front(rest, look)? {
-                Front::Frame { seen, consumed, skip } => {
+            match whole(rest, look)? {
+                Some((seen, bytes)) => {
                     if let Some(seen) = seen {
                         see(seen);
                     }
-                    self.skip = skip;
-                    rest = rest.get(consumed..).unwrap_or_default();
+                    rest = rest.get(bytes..).unwrap_or_default();
                 }
-                Front::Partial(_) => {
-                    self.carry.extend_from_slice(rest);
-                    break;
-                }
+                None => rest = self.go_on(rest, look, &mut see)?,
             }
         }
         Ok(())
     }
 
-    /// Fills the carry from `input` until it is a frame. Returns what is left.
+    /// Takes in what is cut or fragmented, until all that began is whole. Returns what is left.
     #[cold]
-    fn complete_carry<'a>(
+    fn go_on<'a>(
         &mut self,
         input: &'a [u8],
         look: usize,
         see: &mut impl FnMut(Seen<'_>),
     ) -> Result<&'a [u8], ProtocolError> {
+        let mut cut = self.0.take().unwrap_or_default();
         let mut rest = input;
         loop {
-            match front(&self.carry, look)? {
-                Front::Frame { seen, skip, .. } => {
-                    if let Some(seen) = seen {
-                        see(seen);
-                    }
-                    self.skip = skip;
-                    self.carry.clear();
-                    return Ok(rest);
-                }
-                Front::Partial(needed) => {
-                    let missing = needed.saturating_sub(self.carry.len());
-                    let (more, after) = rest.split_at(missing.min(rest.len()));
-                    self.carry.extend_from_slice(more);
-                    rest = after;
-                    if more.len() < missing {
-                        return Ok(rest);
-                    }
-                }
+            rest = cut.step_over(rest, look);
+            if cut.left == 0 && cut.message == Under::LastFrame {
+                see(Seen::Message { front: &cut.front, bytes: cut.bytes });
+                return Ok(rest);
+            }
+            if rest.is_empty() {
+                self.0 = Some(cut);
+                return Ok(rest);
+            }
+            rest = cut.read_header(rest, see)?;
+            if cut.header.is_empty() && cut.message == Under::None {
+                return Ok(rest); // A control frame between messages.
             }
         }
     }
-
-    fn step_over<'a>(&mut self, rest: &'a [u8]) -> &'a [u8] {
-        let step = usize::try_from(self.skip).unwrap_or(usize::MAX).min(rest.len());
-        self.skip -= step as u64;
-        rest.get(step..).unwrap_or_default()
-    }
 }
 
-fn front(bytes: &[u8], look: usize) -> Result<Front<'_>, ProtocolError> {
+/// The frame at the front of `bytes` and its length, if it is all there and no fragment.
+fn whole(bytes: &[u8], look: usize) -> Result<Option<(Option<Seen<'_>>, usize)>, ProtocolError> {
     let header = match FrameHeader::decode(bytes, Role::Client)? {
         Decoded::Complete(header) => header,
-        Decoded::Partial(needed) => return Ok(Front::Partial(needed)),
-    };
-    let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
-    let looked = match header.opcode {
-        Opcode::Text | Opcode::Binary => payload_len.min(look),
-        Opcode::Continuation => 0,
-        Opcode::Close | Opcode::Ping | Opcode::Pong => payload_len,
+        Decoded::Partial(_) => return Ok(None),
     };
     let start = header.header_bytes();
-    let consumed = start + looked;
-    let Some(payload) = bytes.get(start..consumed) else { return Ok(Front::Partial(consumed)) };
+    let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
+    let end = start.saturating_add(payload_len);
+    let Some(payload) = bytes.get(start..end).filter(|_| header.fin) else { return Ok(None) };
     let seen = match header.opcode {
-        Opcode::Text | Opcode::Binary => Some(Seen::Message(payload)),
+        Opcode::Text | Opcode::Binary => {
+            let front = payload.get(..look).unwrap_or(payload);
+            Some(Seen::Message { front, bytes: header.payload_len })
+        }
+        Opcode::Continuation => return Ok(None),
         Opcode::Ping => Some(Seen::Ping(payload)),
         Opcode::Close => Some(Seen::Close(payload)),
-        Opcode::Continuation | Opcode::Pong => None,
+        Opcode::Pong => None,
     };
-    Ok(Front::Frame { seen, consumed, skip: header.payload_len - looked as u64 })
+    Ok(Some((seen, end)))
+}
+
+/// What is under way where a read or a fragment ended.
+#[derive(Default, Debug)]
+struct Cut {
+    /// The front of a header or of a control frame.
+    header: Vec<u8>,
+    message: Under,
+    /// Payload bytes of the data frame under way that are still to come.
+    left: u64,
+    /// As much of the message as is looked at and was there.
+    front: Vec<u8>,
+    /// Payload bytes of the message's frames so far, this one's in full.
+    bytes: u64,
+}
+
+/// Which message is under way.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+enum Under {
+    #[default]
+    None,
+    /// One of which more frames come.
+    Fragments,
+    /// One in its last frame.
+    LastFrame,
+}
+
+impl Cut {
+    /// Steps over the payload under way, and keeps what of it is looked at.
+    fn step_over<'a>(&mut self, input: &'a [u8], look: usize) -> &'a [u8] {
+        let step = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
+        let (payload, rest) = input.split_at(step);
+        let kept = look.saturating_sub(self.front.len()).min(step);
+        self.front.extend_from_slice(payload.get(..kept).unwrap_or_default());
+        self.left -= step as u64;
+        rest
+    }
+
+    /// Reads a header, or a control frame up to its end, as far as it is there. Returns the rest.
+    fn read_header<'a>(
+        &mut self,
+        input: &'a [u8],
+        see: &mut impl FnMut(Seen<'_>),
+    ) -> Result<&'a [u8], ProtocolError> {
+        let mut rest = input;
+        loop {
+            let needed = match FrameHeader::decode(&self.header, Role::Client)? {
+                Decoded::Partial(needed) => needed,
+                Decoded::Complete(header) if header.opcode.is_control() => {
+                    let start = header.header_bytes();
+                    let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
+                    if let Some(payload) = self.header.get(start..start + payload_len) {
+                        match header.opcode {
+                            Opcode::Ping => see(Seen::Ping(payload)),
+                            Opcode::Close => see(Seen::Close(payload)),
+                            Opcode::Pong | Opcode::Text | Opcode::Binary | Opcode::Continuation => {
+                            }
+                        }
+                        self.header.clear();
+                        return Ok(rest);
+                    }
+                    start + payload_len
+                }
+                Decoded::Complete(header) => {
+                    self.begin(&header)?;
+                    return Ok(rest);
+                }
+            };
+            let missing = needed.saturating_sub(self.header.len()).min(rest.len());
+            if missing == 0 {
+                return Ok(rest);
+            }
+            let (more, after) = rest.split_at(missing);
+            self.header.extend_from_slice(more);
+            rest = after;
+        }
+    }
+
+    /// Begins a data frame.
+    fn begin(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
+        match (header.opcode.data_kind(), self.message) {
+            (Some(_), Under::Fragments) => return Err(ProtocolError::InterruptedMessage),
+            (None, Under::None) => return Err(ProtocolError::UnexpectedContinuation),
+            (_, _) => {}
+        }
+        self.header.clear();
+        self.message = if header.fin { Under::LastFrame } else { Under::Fragments };
+        self.left = header.payload_len;
+        self.bytes = self.bytes.saturating_add(header.payload_len);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -137,22 +203,25 @@ mod tests {
 
     const LOOK: usize = 8;
 
-    /// What was seen, by name and payload.
-    type Log = Vec<(&'static str, Vec<u8>)>;
+    /// What was seen: name, payload as far as it is looked at, payload bytes.
+    type Log = Vec<(&'static str, Vec<u8>, u64)>;
+
+    fn log(log: &mut Log, seen: Seen<'_>) {
+        log.push(match seen {
+            Seen::Message { front, bytes } => ("message", front.to_vec(), bytes),
+            Seen::Ping(payload) => ("ping", payload.to_vec(), payload.len() as u64),
+            Seen::Close(payload) => ("close", payload.to_vec(), payload.len() as u64),
+        });
+    }
 
     fn seen(pieces: &[&[u8]]) -> Result<Log, ProtocolError> {
-        let mut log = Log::new();
+        let mut all = Log::new();
         let mut walk = Walk::default();
         for piece in pieces {
-            walk.walk(piece, LOOK, |seen| {
-                log.push(match seen {
-                    Seen::Message(front) => ("message", front.to_vec()),
-                    Seen::Ping(payload) => ("ping", payload.to_vec()),
-                    Seen::Close(payload) => ("close", payload.to_vec()),
-                });
-            })?;
+            walk.walk(piece, LOOK, |seen| log(&mut all, seen))?;
         }
-        Ok(log)
+        assert!(walk.0.is_none(), "something is held at rest");
+        Ok(all)
     }
 
     fn wire() -> Vec<u8> {
@@ -160,39 +229,113 @@ mod tests {
         ws::push_frame(&mut wire, Opcode::Text, b"");
         ws::push_frame(&mut wire, Opcode::Binary, &[1; 300]);
         ws::push_frame(&mut wire, Opcode::Ping, b"are you there?");
-        ws::push_header(&mut wire, Opcode::Text, false, 10);
-        wire.extend(b"0123456789");
+        ws::push_header(&mut wire, Opcode::Text, false, 5);
+        wire.extend(b"01234");
         ws::push_frame(&mut wire, Opcode::Pong, b"");
+        ws::push_header(&mut wire, Opcode::Continuation, false, 0);
+        ws::push_frame(&mut wire, Opcode::Ping, b"still?");
         ws::push_header(&mut wire, Opcode::Continuation, true, 12);
         wire.extend(b"continuation");
+        ws::push_frame(&mut wire, Opcode::Binary, &[2; 70_000]);
         ws::push_frame(&mut wire, Opcode::Binary, b"short");
         ws::push_frame(&mut wire, Opcode::Close, &1000_u16.to_be_bytes());
         wire
     }
 
-    #[test]
-    fn messages_are_looked_at_and_stepped_over() {
-        let expected = [
-            ("message", b"".to_vec()),
-            ("message", vec![1; LOOK]),
-            ("ping", b"are you there?".to_vec()),
-            ("message", b"01234567".to_vec()),
-            ("message", b"short".to_vec()),
-            ("close", vec![3, 232]),
-        ];
-        assert_eq!(seen(&[&wire()]), Ok(expected.to_vec()));
+    fn expected() -> Log {
+        vec![
+            ("message", b"".to_vec(), 0),
+            ("message", vec![1; LOOK], 300),
+            ("ping", b"are you there?".to_vec(), 14),
+            ("ping", b"still?".to_vec(), 6),
+            ("message", b"01234con".to_vec(), 17),
+            ("message", vec![2; LOOK], 70_000),
+            ("message", b"short".to_vec(), 5),
+            ("close", vec![3, 232], 2),
+        ]
     }
 
     #[test]
-    fn any_split_shows_the_same_frames() {
+    fn messages_are_looked_at_and_measured() {
+        assert_eq!(seen(&[&wire()]), Ok(expected()));
+    }
+
+    #[test]
+    fn any_split_shows_the_same_messages() {
         let wire = wire();
-        let whole = seen(&[&wire]);
         let bytes: Vec<&[u8]> = wire.chunks(1).collect();
-        assert_eq!(seen(&bytes), whole);
-        for cut in 0..=wire.len() {
+        assert_eq!(seen(&bytes), Ok(expected()));
+        let near_an_edge = (0..=1_000).chain(wire.len() - 1_000..=wire.len());
+        for cut in near_an_edge {
             let (front, back) = wire.split_at(cut);
-            assert_eq!(seen(&[front, back]), whole, "cut at {cut}");
+            assert_eq!(seen(&[front, back]), Ok(expected()), "cut at {cut}");
         }
+        for seed in 0..200 {
+            let mut dice = fastrand::Rng::with_seed(seed);
+            let (mut pieces, mut rest) = (Vec::new(), &wire[..]);
+            while !rest.is_empty() {
+                let most = if dice.bool() { 40 } else { 40_000 };
+                let (piece, after) = rest.split_at(dice.usize(1..=most).min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+            }
+            assert_eq!(seen(&pieces), Ok(expected()), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_told_at_its_very_last_byte() {
+        for frames in [&[(Opcode::Binary, true, 300)][..], &FRAGMENTS] {
+            let mut wire = Vec::new();
+            for (opcode, fin, bytes) in frames {
+                ws::push_header(&mut wire, *opcode, *fin, *bytes);
+                wire.resize(wire.len() + bytes, b'x');
+            }
+            let (last, before) = wire.split_last().expect("bytes");
+            let (mut walk, mut all) = (Walk::default(), Log::new());
+            walk.walk(before, LOOK, |seen| log(&mut all, seen)).expect("frames");
+            assert_eq!(all, []);
+            let held = walk.0.as_ref().expect("a message is under way");
+            assert!(held.front.len() <= LOOK && held.header.is_empty());
+            walk.walk(&[*last], LOOK, |seen| log(&mut all, seen)).expect("frames");
+            assert_eq!(all, [("message", vec![b'x'; LOOK], 300)]);
+            assert!(walk.0.is_none());
+        }
+    }
+
+    const FRAGMENTS: [(Opcode, bool, usize); 3] = [
+        (Opcode::Binary, false, 100),
+        (Opcode::Continuation, false, 100),
+        (Opcode::Continuation, true, 100),
+    ];
+
+    #[test]
+    fn fragments_out_of_order_are_a_breach_however_they_are_cut() {
+        let mut stray = Vec::new();
+        ws::push_frame(&mut stray, Opcode::Continuation, b"x");
+        let mut interrupted = Vec::new();
+        ws::push_header(&mut interrupted, Opcode::Text, false, 0);
+        ws::push_frame(&mut interrupted, Opcode::Text, b"x");
+        for (wire, breach) in [
+            (stray, ProtocolError::UnexpectedContinuation),
+            (interrupted, ProtocolError::InterruptedMessage),
+        ] {
+            assert_eq!(seen(&[&wire]), Err(breach));
+            assert_eq!(seen(&wire.chunks(1).collect::<Vec<_>>()), Err(breach));
+        }
+    }
+
+    #[test]
+    fn lengths_that_add_up_to_more_than_can_be_counted_are_no_crash() {
+        let mut walk = Walk::default();
+        let mut cut = Cut { message: Under::Fragments, bytes: u64::MAX - 1, ..Cut::default() };
+        let header =
+            FrameHeader { fin: true, opcode: Opcode::Continuation, mask: None, payload_len: 5 };
+        cut.begin(&header).expect("a last fragment");
+        walk.0 = Some(Box::new(cut));
+        let mut all = Log::new();
+        walk.walk(b"12345", LOOK, |seen| log(&mut all, seen)).expect("a message");
+        assert_eq!(all, [("message", b"12345".to_vec(), u64::MAX)]);
     }
 
     #[test]

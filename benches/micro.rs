@@ -8,11 +8,15 @@ mod hall;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fanfare::http::{Fields, HeadReader, parse_head};
-use fanfare::ws::{self, FrameHeader, Opcode, Reader, Role, Rules, Utf8Check};
+use fanfare::ws::{
+    self, Context, DataKind, Deflated, Deflater, FrameHeader, Inflater, Level, Opcode, Reader,
+    Role, Rsv1, Rules, Utf8Check, WindowClass,
+};
 use hall::Hall;
 use std::hint::black_box;
 
-const RULES: Rules = Rules { role: Role::Server, message_bytes_max: 1 << 20 };
+const RULES: Rules =
+    Rules { role: Role::Server, rsv1: Rsv1::Compressed, message_bytes_max: 1 << 20 };
 const HEAD: &[u8] = b"GET /raw/lobby?echo=0 HTTP/1.1\r\nHost: broker.example.com\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0\r\n\
     Accept: */*\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\n\
@@ -38,7 +42,7 @@ fn frame(c: &mut Criterion) {
         let mut wire = Vec::new();
         ws::push_masked_frame(&mut wire, Opcode::Binary, &vec![7; bytes], [1, 2, 3, 4]);
         group.bench_function(format!("header of {bytes} bytes"), |b| {
-            b.iter(|| FrameHeader::decode(black_box(&wire), Role::Server));
+            b.iter(|| FrameHeader::decode(black_box(&wire), Role::Server, Rsv1::Reserved));
         });
         let mut reader = Reader::default();
         // Unmasked again and again: of no matter to binary payloads.

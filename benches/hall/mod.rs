@@ -36,7 +36,7 @@ impl Hall {
         for _ in 0..members {
             let key = shard.handle_open(Admission::Served, now);
             let mut request = Vec::new();
-            ws::client_request(&mut request, "localhost", "/raw/hall", b"the sample nonce");
+            ws::client_request(&mut request, "localhost", "/raw/hall", b"the sample nonce", None);
             shard.handle_bytes(key, &mut request, now);
             publisher = Some(key);
         }

@@ -82,11 +82,11 @@ impl Shard {
         match self.ask(head) {
             Ok(Asked::Api(intent)) => self.begin_body(key, head, intent, exchange, now),
             Ok(Asked::Raw { name, echo, upgrade }) => {
-                self.push_response(key, |out| upgrade.push_response(out, None));
+                self.push_response(key, |out| upgrade.push_response(out, None, None));
                 self.join_raw(key, name, echo, now);
             }
             Ok(Asked::Echo(upgrade)) => {
-                self.push_response(key, |out| upgrade.push_response(out, None));
+                self.push_response(key, |out| upgrade.push_response(out, None, None));
                 self.open_websocket(key, Phase::Echo(ws::Reader::default()), now);
             }
             // A body that was announced would have to be read first: the connection ends instead.

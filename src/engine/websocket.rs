@@ -46,6 +46,9 @@ impl Shard {
                     self.counters.messages_in += 1;
                     self.publish_raw(key, &member, home, raw::decode(kind, &payload), now);
                 }
+                Some(Message::Compressed { .. }) => {
+                    debug_assert!(false, "nothing was agreed on");
+                }
                 Some(Message::Close(frame)) => {
                     self.put_phase(key, Phase::Raw(member));
                     self.answer_close(key, frame.code, now);
@@ -91,6 +94,9 @@ impl Shard {
                     self.counters.messages_out += 1;
                     self.push_answer(key, |out| ws::push_frame(out, kind.opcode(), &payload));
                 }
+                Some(Message::Compressed { .. }) => {
+                    debug_assert!(false, "nothing was agreed on");
+                }
                 Some(Message::Close(frame)) => {
                     self.put_phase(key, Phase::Echo(reader));
                     self.answer_close(key, frame.code, now);
@@ -130,7 +136,12 @@ impl Shard {
                             self.finish(key, Disconnect::Normal, now);
                             return input.len();
                         }
-                        Some(Message::Data { .. } | Message::Ping(_) | Message::Pong(_)) => {}
+                        Some(
+                            Message::Data { .. }
+                            | Message::Compressed { .. }
+                            | Message::Ping(_)
+                            | Message::Pong(_),
+                        ) => {}
                     }
                 }
                 Err(_) => {
@@ -191,6 +202,10 @@ impl Shard {
     }
 
     fn rules(&self) -> ws::Rules {
-        ws::Rules { role: ws::Role::Server, message_bytes_max: self.settings.message_bytes_max }
+        ws::Rules {
+            role: ws::Role::Server,
+            rsv1: ws::Rsv1::Reserved,
+            message_bytes_max: self.settings.message_bytes_max,
+        }
     }
 }

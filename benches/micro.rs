@@ -70,6 +70,69 @@ fn utf8(c: &mut Criterion) {
     }
 }
 
+/// JSON of `bytes` bytes, different for each `seed`, as messages of one room are.
+fn json(bytes: usize, seed: u64) -> String {
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let mut text = String::from("[");
+    while text.len() < bytes {
+        let (id, price, ms) = (dice.u32(..), dice.u16(..), dice.u32(..));
+        text.push_str(&format!(
+            r#"{{"type":"quote","id":"{id:08x}","symbol":"ABC{}","price":{price}.25,"ts":{ms}}},"#,
+            id % 97
+        ));
+    }
+    text.truncate(bytes);
+    text
+}
+
+fn deflate(c: &mut Criterion) {
+    let mut group = c.benchmark_group("deflate");
+    for bytes in [128, 1_024, 16 * 1_024] {
+        let messages: Vec<_> = (0..64).map(|seed| json(bytes, seed)).collect();
+        for (window, class) in [(WindowClass::Full, 15), (WindowClass::Small, 9)] {
+            for level in [1, 3, 6] {
+                let mut deflater =
+                    Deflater::new(window, Level::new(level).expect("1 to 9"), Context::Reset);
+                let (mut wire, mut frames, mut after) = (Vec::new(), Vec::new(), 0);
+                for message in &messages {
+                    wire.clear();
+                    let text = message.as_bytes();
+                    match deflater.push_frame(&mut wire, DataKind::Text, text) {
+                        Deflated::Smaller { after: len, .. } => {
+                            after += len;
+                            frames.push(wire[wire.len() - len..].to_vec());
+                        }
+                        Deflated::NotSmaller => after += bytes,
+                    }
+                }
+                let name = format!("{bytes} bytes, window {class}, level {level}");
+                let mean = after / messages.len();
+                eprintln!("{name}: {mean} bytes, {} of {} smaller", frames.len(), messages.len());
+                let mut turn = messages.iter().cycle();
+                group.bench_function(format!("{name} to {mean}, compress"), |b| {
+                    b.iter(|| {
+                        wire.clear();
+                        let text = turn.next().map_or(&[][..], |text| text.as_bytes());
+                        deflater.push_frame(black_box(&mut wire), DataKind::Text, text)
+                    });
+                });
+                if class == 9 || frames.is_empty() {
+                    continue;
+                }
+                let (mut inflater, mut turn) =
+                    (Inflater::new(Context::Reset), frames.iter().cycle());
+                group.bench_function(format!("{name} from {mean}, inflate"), |b| {
+                    b.iter(|| {
+                        let frame = turn.next().map_or(&[][..], |frame| frame);
+                        let text = inflater.message(DataKind::Text, black_box(frame), 1 << 20);
+                        text.map(<[u8]>::len)
+                    });
+                });
+            }
+        }
+    }
+}
+
 fn http_head(c: &mut Criterion) {
     let mut group = c.benchmark_group("http head");
     group.throughput(Throughput::Bytes(HEAD.len() as u64));
@@ -107,5 +170,5 @@ fn visit(c: &mut Criterion) {
     c.bench_function("handshake, join and close", |b| b.iter(|| hall.visit()));
 }
 
-criterion_group!(benches, mask, frame, utf8, http_head, fan_out, visit);
+criterion_group!(benches, mask, frame, utf8, deflate, http_head, fan_out, visit);
 criterion_main!(benches);

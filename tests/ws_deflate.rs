@@ -11,7 +11,6 @@ use fanfare::ws::{
 };
 use std::fs;
 use std::io::Read as _;
-use std::time::{Duration, Instant};
 
 const RULES: Rules =
     Rules { role: Role::Client, rsv1: Rsv1::Compressed, message_bytes_max: MESSAGE_BYTES_MAX };
@@ -19,7 +18,7 @@ const RULES: Rules =
 /// The payload of the one compressed frame that `wire` is.
 fn payload(wire: &[u8]) -> &[u8] {
     let decoded = FrameHeader::decode(wire, Role::Client, Rsv1::Compressed);
-    let Ok(Decoded::Complete(header)) = decoded else { panic!("{decoded:?}") };
+    let Ok(Decoded::Complete(header)) = decoded else { unreachable!("{decoded:?}") };
     assert!(header.fin && header.compressed, "{header:?}");
     let payload = &wire[header.header_bytes()..];
     assert_eq!(payload.len() as u64, header.payload_len);
@@ -217,7 +216,7 @@ fn streams_of_other_hands_inflate() {
     for seed in 0..3 {
         let mut dice = fastrand::Rng::with_seed(seed);
         for (index, message) in messages(&mut dice).into_iter().enumerate() {
-            let level = flate2::Compression::new(index as u32 % 10);
+            let level = flate2::Compression::new([1, 3, 6, 9][index % 4]);
             let mut compress = flate2::Compress::new(level, false);
             // A stream that was finished, and the byte that RFC 7692 §7.2.3.4 wants behind it.
             let mut stream = Vec::with_capacity(compressed_bytes_max(message.len()));
@@ -326,17 +325,14 @@ fn a_bomb_ends_one_byte_beyond_the_bound() {
 }
 
 #[test]
-fn blocks_that_carry_nothing_are_cheap() {
-    let started = Instant::now();
+fn blocks_that_carry_nothing_are_taken_and_streams_that_do_are_counted() {
     let stored = [0x00, 0x00, 0x00, 0xff, 0xff].repeat(200_000);
     assert_eq!(inflated(&[&stored[..], &[0]].concat()).as_deref(), Ok(&b""[..]));
-    // Of streams that end at once there may be only so many.
+    // A stream costs more than a block: there may be only so many.
     let ended = [0x03, 0x00].repeat(500_000);
     assert_eq!(inflated(&ended), Err(ProtocolError::BadDeflate));
     let few = [0x03, 0x00].repeat(DEFLATE_STREAMS_MAX);
     assert_eq!(inflated(&few).as_deref(), Ok(&b""[..]));
-    // 50 ms in a release build; this one checks more as it goes, on a machine with other work.
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -345,7 +341,7 @@ fn text_is_utf8_once_it_is_inflated() {
     for (message, expected) in
         [(&b"\xe2\x82\xac"[..], true), (b"\xe2\x82", false), (b"\xff", false)]
     {
-        let len = message.len() as u8;
+        let len = u8::try_from(message.len()).expect("short");
         let stored = [&[0, len, 0, !len, 0xff][..], message, &[0]].concat();
         let text = inflater.message(DataKind::Text, &stored, 100).map(<[u8]>::to_vec);
         let wanted = if expected { Ok(message.to_vec()) } else { Err(ProtocolError::BadUtf8) };

@@ -1,9 +1,9 @@
 //! What two sides agree on for permessage-deflate (RFC 7692 §7.1), from either side.
 //!
 //! Not here: the grammar of the field (`extensions`), and compressing (`deflate`, `inflate`).
-//! Invariants: an [`Agreement`] of ours never promises what we can't keep; what is wrong in an offer
-//! declines that offer alone, what is no list of extensions declines them all; a server's answer
-//! that does not fit the offer is an error.
+//! Invariants: an [`Agreement`] of ours never promises what we can't keep; what is wrong in an
+//! offer declines that offer alone, what is no list of extensions declines them all; a server's
+//! answer that does not fit the offer is an error.
 
 use super::ClientHandshakeError;
 use super::extensions::{Extensions, Malformed, Param, Value};
@@ -138,10 +138,10 @@ pub(super) fn check_answer<'a>(
     Ok(agreed)
 }
 
-/// The next extension's name, and its parameters unless one of them is wrong for this extension.
-fn next<'a>(
-    extensions: &mut Extensions<'a>,
-) -> Result<Option<(&'a [u8], Option<DeflateOffer>)>, Malformed> {
+/// An extension's name, and its parameters unless one of them is wrong for permessage-deflate.
+type Extension<'a> = (&'a [u8], Option<DeflateOffer>);
+
+fn next<'a>(extensions: &mut Extensions<'a>) -> Result<Option<Extension<'a>>, Malformed> {
     let mut params = Some(DeflateOffer::default());
     let name = extensions.next(|param| params = params.and_then(|params| params.with(param)))?;
     Ok(name.map(|name| (name, params)))
@@ -450,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_route_decides_on_contexts_and_on_the_whole() {
-        let says = |offer, policy| answer(&[offer], policy);
+        let says = |offer: &str, policy| answer(&[offer], policy);
         let bare = "permessage-deflate";
         assert_eq!(says(bare, PRIVATE).as_deref(), Some(bare));
         assert_eq!(says(bare, DeflatePolicy { enabled: false, ..PRIVATE }), None);

@@ -1,7 +1,7 @@
 //! Messages compressed into frames (RFC 7692 §7.2.1).
 //!
-//! Not here: which messages are worth it, and who gets them (`engine`). Invariants: a frame is whole
-//! and its message's only one; it is smaller than the plain one, or `out` is as it was; with
+//! Not here: which messages are worth it, and who gets them (`engine`). Invariants: a frame is
+//! whole and its message's only one; it is smaller than the plain one, or `out` is as it was; with
 //! [`Context::Reset`] its bytes depend on the message, the level and the window alone.
 
 use super::{Context, DataKind, FrameHeader, WindowClass, mask};
@@ -64,7 +64,7 @@ impl Deflater {
         let config = DeflateConfig {
             level: i32::from(level.0),
             method: Method::Deflated,
-            window_bits: -window_bits(window), // Negative: bare DEFLATE, without a header of zlib's.
+            window_bits: -window_bits(window), // Negative: bare, without a header of zlib's.
             mem_level: MEM_LEVEL,
             strategy: Strategy::Default,
         };
@@ -110,8 +110,8 @@ impl Deflater {
             mask: key,
             payload_len: payload_len as u64,
         };
-        // The length is known last. Room is left for the plain message's header; where less will do,
-        // the payload is moved up, which is at most 64 KiB.
+        // The length is known last. Room is left for the plain message's header; where less will
+        // do, the payload is moved up, which is at most 64 KiB.
         let guess = header(payload.len()).header_bytes();
         out.resize(start + guess, 0);
         let Some(after) = self.compress(out, payload, bytes_max) else {

@@ -1,8 +1,8 @@
 //! The grammar of `Sec-WebSocket-Extensions` (RFC 6455 §9.1): names and parameters, in order.
 //!
-//! Not here: what an extension means (`agreement`). Invariants: nothing is allocated, and a value is
-//! read once from front to back, so that its cost is its length, which the head's bound bounds; what
-//! is not exactly the grammar is [`Malformed`].
+//! Not here: what an extension means (`agreement`). Invariants: nothing is allocated, and a value
+//! is read once from front to back, so that its cost is its length, which the head's bound bounds;
+//! what is not exactly the grammar is [`Malformed`].
 
 use super::handshake::is_token_byte;
 

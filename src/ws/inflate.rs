@@ -9,7 +9,7 @@ use crate::limits::{COMPRESSED_SLACK_BYTES, DEFLATE_STREAMS_MAX, INFLATED_KEPT_B
 use std::fmt;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
-/// What a sender cut off the end of the message (RFC 7692 §7.2.1), and a byte that must be left over.
+/// What a sender cut off the message's end (RFC 7692 §7.2.1), and a byte that must be left over.
 const TAIL_AND_MORE: [u8; 5] = [0x00, 0x00, 0xFF, 0xFF, 0x00];
 /// The largest window: whatever was agreed on, it reads.
 const WINDOW_BITS: u8 = 15;
@@ -22,9 +22,9 @@ const _: () = assert!(BUFFER_BYTES_MIN <= INFLATED_KEPT_BYTES);
 /// Bytes that a compressed message may have on the wire where an inflated one may have
 /// `message_bytes_max`: more can't come of a sender that means well.
 ///
-/// Data that does not compress is stored, at 5 bytes for each block, or coded with fixed codes of at
-/// most 9 bits a byte. Compressors that store no less than 40 bytes at a time add at most an eighth
-/// either way. The constant is for messages of a few bytes, and for flushes.
+/// Data that does not compress is stored, at 5 bytes for each block, or coded with fixed codes of
+/// at most 9 bits a byte. Compressors that store no less than 40 bytes at a time add at most an
+/// eighth either way. The constant is for messages of a few bytes, and for flushes.
 pub const fn compressed_bytes_max(message_bytes_max: usize) -> usize {
     message_bytes_max.saturating_add(message_bytes_max / 8).saturating_add(COMPRESSED_SLACK_BYTES)
 }
@@ -102,8 +102,8 @@ impl Inflater {
             self.stream.reset(false);
         }
         if compressed.is_empty() {
-            // Not even a byte of an empty block: a compressor that kept its context may have nothing
-            // to flush for an empty message. Without a block's beginning the tail is no block's end.
+            // Not even an empty block's beginning: a compressor that kept its context may have
+            // nothing to flush for an empty message. The tail would then end no block.
             return Ok(0);
         }
         loop {

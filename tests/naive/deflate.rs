@@ -1,5 +1,5 @@
-//! RFC 1951 read in the plainest way, bit after bit, with the tail of RFC 7692 §7.2.2 behind it. The
-//! twin of `ws::Inflater` for `tests/ws_deflate.rs` and the fuzz target.
+//! RFC 1951 read in the plainest way, bit after bit, with the tail of RFC 7692 §7.2.2 behind it.
+//! The twin of `ws::Inflater` for `tests/ws_deflate.rs` and the fuzz target.
 
 use fanfare::limits::{DEFLATE_STREAMS_MAX, INFLATED_KEPT_BYTES};
 use fanfare::ws::{Context, DataKind, Inflater, ProtocolError};
@@ -91,14 +91,14 @@ impl Naive<'_> {
         (0..count).try_fold(0, |sum, index| Ok(sum | self.bit()? << index))
     }
 
-    fn push(&mut self, byte: u8) -> Read<()> {
+    fn push(&mut self, byte: usize) -> Read<()> {
         if self.at > self.tail {
             return Err(BAD); // The tail carries nothing.
         }
         if self.out.bytes.len() == self.bytes_max {
             return Err(ProtocolError::MessageTooBig);
         }
-        self.out.bytes.push(byte);
+        self.out.bytes.push(u8::try_from(byte).map_err(|_| BAD)?);
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl Naive<'_> {
         }
         for _ in 0..len {
             let byte = self.bits(8)?;
-            self.push(byte as u8)?;
+            self.push(byte)?;
         }
         Ok(())
     }
@@ -169,7 +169,7 @@ impl Naive<'_> {
         loop {
             let symbol = literals.decode(self)?;
             match symbol {
-                0..=255 => self.push(symbol as u8)?,
+                0..=255 => self.push(symbol)?,
                 256 => return Ok(()),
                 _ => {
                     let len = self.length(symbol - 257)?;
@@ -179,7 +179,7 @@ impl Naive<'_> {
                     }
                     self.out.distance_max = self.out.distance_max.max(distance);
                     for _ in 0..len {
-                        self.push(self.out.bytes[self.out.bytes.len() - distance])?;
+                        self.push(self.out.bytes[self.out.bytes.len() - distance].into())?;
                     }
                 }
             }
@@ -191,7 +191,7 @@ impl Naive<'_> {
             0..=7 => Ok(symbol + 3),
             8..=27 => {
                 let extra = symbol / 4 - 1;
-                Ok((4 + symbol % 4 << extra) + self.bits(extra)? + 3)
+                Ok(((4 + symbol % 4) << extra) + self.bits(extra)? + 3)
             }
             28 => Ok(258),
             _ => Err(BAD),
@@ -203,7 +203,7 @@ impl Naive<'_> {
             symbol @ 0..=3 => Ok(symbol + 1),
             symbol @ 4..=29 => {
                 let extra = symbol / 2 - 1;
-                Ok((2 + symbol % 2 << extra) + self.bits(extra)? + 1)
+                Ok(((2 + symbol % 2) << extra) + self.bits(extra)? + 1)
             }
             _ => Err(BAD),
         }
@@ -221,18 +221,15 @@ impl Code {
     /// it has no symbol, or one of a single bit.
     fn new(lengths: &[usize], may_be_bare: bool) -> Read<Self> {
         let (mut counts, mut symbols) = ([0; 16], Vec::new());
-        let mut unused = 1_i32;
-        for length in 1..16 {
+        let mut codes = 1_usize; // Of this length, that no shorter code begins.
+        for (length, count) in counts.iter_mut().enumerate().skip(1) {
             let with = |&(_, other): &(usize, &usize)| *other == length;
             symbols.extend(lengths.iter().enumerate().filter(with).map(|(symbol, _)| symbol));
-            counts[length] = lengths.iter().filter(|&&other| other == length).count();
-            unused = unused * 2 - counts[length] as i32;
-            if unused < 0 {
-                return Err(BAD);
-            }
+            *count = lengths.iter().filter(|&&other| other == length).count();
+            codes = (codes * 2).checked_sub(*count).ok_or(BAD)?;
         }
         let bare = may_be_bare && symbols.len() <= 1 && symbols.len() == counts[1];
-        if unused == 0 || bare { Ok(Self { counts, symbols }) } else { Err(BAD) }
+        if codes == 0 || bare { Ok(Self { counts, symbols }) } else { Err(BAD) }
     }
 
     fn decode(&self, naive: &mut Naive<'_>) -> Read<usize> {

@@ -350,3 +350,17 @@ fn text_is_utf8_once_it_is_inflated() {
         assert_eq!(binary, Ok(message));
     }
 }
+
+#[test]
+fn the_breach_that_comes_first_is_the_one_that_counts() {
+    // A block of three bytes, then one of no known kind.
+    let bad = [0x4a, 0x4c, 0x4a, 0x06, 0x1c];
+    for bytes_max in 0..5 {
+        let mut inflater = Inflater::new(Context::Reset);
+        let seen = inflater.message(DataKind::Binary, &bad, bytes_max).map(<[u8]>::to_vec);
+        let naive = naive::inflate(&bad, bytes_max).map(|seen| seen.bytes);
+        assert_eq!(seen, naive, "{bytes_max}");
+        let too_big = seen == Err(ProtocolError::MessageTooBig);
+        assert_eq!(too_big, bytes_max < 3, "{bytes_max}: {seen:?}");
+    }
+}

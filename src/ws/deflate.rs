@@ -192,7 +192,7 @@ const fn window_bits(window: WindowClass) -> i32 {
 const fn heap_bytes(window: WindowClass) -> usize {
     const HASH_TABLE_BYTES: usize = (1 << 16) * size_of::<u16>();
     const SYMBOLS_BYTES: usize = (1 << (MEM_LEVEL + 6)) * 7;
-    const STATE_BYTES: usize = 8 * 1024;
+    const STATE_BYTES: usize = 3_200;
     // Two windows of bytes, and a chain of 16-bit positions.
     let window_bytes = (1 << window_bits(window)) * (2 + size_of::<u16>());
     window_bytes + HASH_TABLE_BYTES + SYMBOLS_BYTES + STATE_BYTES

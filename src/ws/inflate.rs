@@ -14,7 +14,7 @@ const TAIL_AND_MORE: [u8; 5] = [0x00, 0x00, 0xFF, 0xFF, 0x00];
 /// The largest window: whatever was agreed on, it reads.
 const WINDOW_BITS: u8 = 15;
 /// What a context of zlib-rs 0.6 allocates, in one piece: 32 KiB of window, and its tables.
-const CONTEXT_BYTES: usize = 48 * 1024;
+const CONTEXT_BYTES: usize = 47_552;
 /// Smallest buffer.
 const BUFFER_BYTES_MIN: usize = 1024;
 const _: () = assert!(BUFFER_BYTES_MIN <= INFLATED_KEPT_BYTES);
@@ -155,14 +155,14 @@ impl Inflater {
         let room = output.len() as u64;
         let before = (self.stream.total_in(), self.stream.total_out());
         let status = self.stream.decompress(input, output, flush);
-        let status = status.map_err(|_| ProtocolError::BadDeflate)?;
         let produced = self.stream.total_out() - before.1;
         // Neither is more than what was handed in.
         let consumed = usize::try_from(self.stream.total_in() - before.0).unwrap_or(input.len());
         *len += usize::try_from(produced).unwrap_or_default();
         if *len > bytes_max {
-            return Err(ProtocolError::MessageTooBig);
+            return Err(ProtocolError::MessageTooBig); // Before what it may have found behind that.
         }
+        let status = status.map_err(|_| ProtocolError::BadDeflate)?;
         Ok(Step { consumed, filled: produced == room, ended: status == Status::StreamEnd })
     }
 

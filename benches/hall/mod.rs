@@ -66,7 +66,13 @@ impl Hall {
     pub(crate) fn visit(&mut self) -> usize {
         let key = self.shard.handle_open(Admission::Served, self.now);
         self.input.clear();
-        ws::client_request(&mut self.input, "localhost:8080", "/raw/visited", b"the sample nonce");
+        ws::client_request(
+            &mut self.input,
+            "localhost:8080",
+            "/raw/visited",
+            b"the sample nonce",
+            None,
+        );
         self.shard.handle_bytes(key, &mut self.input, self.now);
         let welcome = self.deliver();
         self.input.clear();

@@ -4,8 +4,8 @@
 //! Not here: sockets, time, rooms, and what a message means. Slices go in, values come out; what is
 //! incomplete is an answer, not an error. Invariants: a breach in a header or in text is found at
 //! the first byte that proves it, whatever the pieces the bytes came in (in a close frame's payload
-//! at its last byte); a [`Reader`] at rest holds nothing, and an unfinished message costs what was
-//! received plus a constant.
+//! at its last byte, in a compressed message once it is inflated); a [`Reader`] at rest holds
+//! nothing, and an unfinished message costs what was received plus a constant.
 #![deny(clippy::indexing_slicing)]
 
 mod agreement;

@@ -8,11 +8,15 @@ mod hall;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fanfare::http::{Fields, HeadReader, parse_head};
-use fanfare::ws::{self, FrameHeader, Opcode, Reader, Role, Rules, Utf8Check};
+use fanfare::ws::{
+    self, Context, DataKind, Deflated, Deflater, FrameHeader, Inflater, Level, Opcode, Reader,
+    Role, Rsv1, Rules, Utf8Check, WindowClass,
+};
 use hall::Hall;
 use std::hint::black_box;
 
-const RULES: Rules = Rules { role: Role::Server, message_bytes_max: 1 << 20 };
+const RULES: Rules =
+    Rules { role: Role::Server, rsv1: Rsv1::Compressed, message_bytes_max: 1 << 20 };
 const HEAD: &[u8] = b"GET /raw/lobby?echo=0 HTTP/1.1\r\nHost: broker.example.com\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0\r\n\
     Accept: */*\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\n\
@@ -38,7 +42,7 @@ fn frame(c: &mut Criterion) {
         let mut wire = Vec::new();
         ws::push_masked_frame(&mut wire, Opcode::Binary, &vec![7; bytes], [1, 2, 3, 4]);
         group.bench_function(format!("header of {bytes} bytes"), |b| {
-            b.iter(|| FrameHeader::decode(black_box(&wire), Role::Server));
+            b.iter(|| FrameHeader::decode(black_box(&wire), Role::Server, Rsv1::Reserved));
         });
         let mut reader = Reader::default();
         // Unmasked again and again: of no matter to binary payloads.
@@ -63,6 +67,69 @@ fn utf8(c: &mut Criterion) {
                 pieces.try_for_each(|piece| check.push(piece))
             });
         });
+    }
+}
+
+/// JSON of `bytes` bytes, different for each `seed`, as messages of one room are.
+fn json(bytes: usize, seed: u64) -> String {
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let mut text = String::from("[");
+    while text.len() < bytes {
+        let (id, price, ms) = (dice.u32(..), dice.u16(..), dice.u32(..));
+        text.push_str(&format!(
+            r#"{{"type":"quote","id":"{id:08x}","symbol":"ABC{}","price":{price}.25,"ts":{ms}}},"#,
+            id % 97
+        ));
+    }
+    text.truncate(bytes);
+    text
+}
+
+fn deflate(c: &mut Criterion) {
+    let mut group = c.benchmark_group("deflate");
+    for bytes in [128, 1_024, 16 * 1_024] {
+        let messages: Vec<_> = (0..64).map(|seed| json(bytes, seed)).collect();
+        for (window, class) in [(WindowClass::Full, 15), (WindowClass::Small, 9)] {
+            for level in [1, 3, 6] {
+                let mut deflater =
+                    Deflater::new(window, Level::new(level).expect("1 to 9"), Context::Reset);
+                let (mut wire, mut frames, mut after) = (Vec::new(), Vec::new(), 0);
+                for message in &messages {
+                    wire.clear();
+                    let text = message.as_bytes();
+                    match deflater.push_frame(&mut wire, DataKind::Text, text) {
+                        Deflated::Smaller { after: len, .. } => {
+                            after += len;
+                            frames.push(wire[wire.len() - len..].to_vec());
+                        }
+                        Deflated::NotSmaller => after += bytes,
+                    }
+                }
+                let name = format!("{bytes} bytes, window {class}, level {level}");
+                let mean = after / messages.len();
+                eprintln!("{name}: {mean} bytes, {} of {} smaller", frames.len(), messages.len());
+                let mut turn = messages.iter().cycle();
+                group.bench_function(format!("{name} to {mean}, compress"), |b| {
+                    b.iter(|| {
+                        wire.clear();
+                        let text = turn.next().map_or(&[][..], |text| text.as_bytes());
+                        deflater.push_frame(black_box(&mut wire), DataKind::Text, text)
+                    });
+                });
+                if class == 9 || frames.is_empty() {
+                    continue;
+                }
+                let (mut inflater, mut turn) =
+                    (Inflater::new(Context::Reset), frames.iter().cycle());
+                group.bench_function(format!("{name} from {mean}, inflate"), |b| {
+                    b.iter(|| {
+                        let frame = turn.next().map_or(&[][..], |frame| frame);
+                        let text = inflater.message(DataKind::Text, black_box(frame), 1 << 20);
+                        text.map(<[u8]>::len)
+                    });
+                });
+            }
+        }
     }
 }
 
@@ -103,5 +170,5 @@ fn visit(c: &mut Criterion) {
     c.bench_function("handshake, join and close", |b| b.iter(|| hall.visit()));
 }
 
-criterion_group!(benches, mask, frame, utf8, http_head, fan_out, visit);
+criterion_group!(benches, mask, frame, utf8, deflate, http_head, fan_out, visit);
 criterion_main!(benches);

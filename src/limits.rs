@@ -66,6 +66,18 @@ pub const MESSAGE_BYTES_CEILING: usize = 64 * 1024 * 1024;
 /// Empty fragments of one message in a row; beyond it 1008. Too low: odd but honest clients are
 /// cut. Too high: CPU for bytes that carry nothing.
 pub const EMPTY_FRAGMENTS_MAX: u16 = 1024;
+/// Bytes that a compressed message may have on the wire beyond its bound and an eighth of it. Too
+/// low: short messages that don't compress are refused. Too high: bytes that carry nothing.
+pub const COMPRESSED_SLACK_BYTES: usize = 64;
+/// DEFLATE streams within one compressed message; beyond it 1007. Too low: senders that end a
+/// stream at each flush are cut. Too high: CPU for bytes that carry nothing.
+pub const DEFLATE_STREAMS_MAX: usize = 4_096;
+/// Buffer for inflated messages that a loop keeps. Too low: it is made anew for common messages.
+/// Too high: memory at rest.
+pub const INFLATED_KEPT_BYTES: usize = 64 * 1024;
+/// Bytes made room for at a time while a message is compressed. Too low: many calls. Too high: what
+/// a buffer is larger than its content.
+pub const DEFLATE_STEP_BYTES: usize = 64 * 1024;
 /// Pongs queued on one connection; further ones replace the newest (RFC 6455 §5.5.3 allows it).
 /// Too low: nothing breaks. Too high: a ping flood that is never read grows the outbox.
 pub const PONGS_QUEUED_MAX: u8 = 16;

@@ -6,19 +6,26 @@ mod naive;
 
 use fanfare::limits::EMPTY_FRAGMENTS_MAX;
 use fanfare::ws::{
-    self, DataKind, FrameHeader, Opcode, ProtocolError, Role, Rules, push_masked_frame,
+    self, DataKind, FrameHeader, Opcode, ProtocolError, Role, Rsv1, Rules, push_masked_frame,
 };
 use naive::{Event, parse, read};
 use std::{fs, iter};
 
-const SERVER: Rules = Rules { role: Role::Server, message_bytes_max: 1 << 20 };
-const CLIENT: Rules = Rules { role: Role::Client, message_bytes_max: 1 << 20 };
+const SERVER: Rules =
+    Rules { role: Role::Server, rsv1: Rsv1::Compressed, message_bytes_max: 1 << 20 };
+const CLIENT: Rules = Rules { role: Role::Client, ..SERVER };
 
 /// Appends a frame as the peer of `role` sends it, legal or not.
 fn push(out: &mut Vec<u8>, role: Role, fin: bool, opcode: Opcode, payload: &[u8]) {
-    let key = [0x9c, 0x00, 0x7f, 0x80];
+    push_rsv1(out, role, (fin, false), opcode, payload);
+}
+
+/// As [`push`], with RSV1 as `bits` have it behind FIN.
+fn push_rsv1(out: &mut Vec<u8>, role: Role, bits: (bool, bool), opcode: Opcode, payload: &[u8]) {
+    let ((fin, compressed), key) = (bits, [0x9c, 0x00, 0x7f, 0x80]);
     let mask = (role == Role::Server).then_some(key);
-    FrameHeader { fin, opcode, mask, payload_len: payload.len() as u64 }.encode(out);
+    let payload_len = payload.len() as u64;
+    FrameHeader { fin, opcode, compressed, mask, payload_len }.encode(out);
     let start = out.len();
     out.extend(payload);
     if mask.is_some() {
@@ -36,29 +43,35 @@ fn frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
 fn rich_wire(role: Role) -> (Vec<u8>, Vec<Event>) {
     use Opcode::{Binary, Close, Continuation, Ping, Pong, Text};
     let long = "é€😀".repeat(40);
-    let frames: [(bool, Opcode, &[u8]); 18] = [
-        (true, Text, "κόσμε".as_bytes()),
-        (true, Text, b""),
-        (true, Binary, &[0xff; 125]),
-        (false, Text, b"cut \xf0\x9f"),
-        (true, Ping, b"in between"),
-        (false, Continuation, b""),
-        (false, Continuation, b"\x98"),
-        (true, Pong, &[7; 125]),
-        (true, Continuation, b"\x80 through"),
-        (false, Binary, b""),
-        (true, Ping, b""),
-        (true, Continuation, b""),
-        (true, Text, long.as_bytes()),
-        (false, Binary, &[0xc3; 126]),
-        (true, Continuation, &[0x28; 130]),
-        (true, Ping, b"last"),
-        (true, Binary, b"x"),
-        (true, Close, b"\x03\xe9going \xc3\xa9"),
+    let (plain, rsv1) = (false, true);
+    let frames: [(bool, bool, Opcode, &[u8]); 23] = [
+        (true, plain, Text, "κόσμε".as_bytes()),
+        (true, plain, Text, b""),
+        (true, plain, Binary, &[0xff; 125]),
+        (false, plain, Text, b"cut \xf0\x9f"),
+        (true, plain, Ping, b"in between"),
+        (false, plain, Continuation, b""),
+        (false, plain, Continuation, b"\x98"),
+        (true, plain, Pong, &[7; 125]),
+        (true, plain, Continuation, b"\x80 through"),
+        (false, plain, Binary, b""),
+        (true, plain, Ping, b""),
+        (true, plain, Continuation, b""),
+        (true, plain, Text, long.as_bytes()),
+        (false, plain, Binary, &[0xc3; 126]),
+        (true, plain, Continuation, &[0x28; 130]),
+        (true, plain, Ping, b"last"),
+        (true, plain, Binary, b"x"),
+        (true, rsv1, Text, b"\xf2\x48\xcd\xc9\xc9\x07\x00"),
+        (false, rsv1, Binary, b"\xff"),
+        (false, plain, Continuation, b""),
+        (true, plain, Ping, b"?"),
+        (true, plain, Continuation, &[0xfe; 200]),
+        (true, plain, Close, b"\x03\xe9going \xc3\xa9"),
     ];
     let mut wire = Vec::new();
-    for (fin, opcode, payload) in frames {
-        push(&mut wire, role, fin, opcode, payload);
+    for (fin, rsv1, opcode, payload) in frames {
+        push_rsv1(&mut wire, role, (fin, rsv1), opcode, payload);
     }
     let text = |text: &str| Event::Data(DataKind::Text, text.into());
     let binary = |bytes: &[u8]| Event::Data(DataKind::Binary, bytes.into());
@@ -75,6 +88,9 @@ fn rich_wire(role: Role) -> (Vec<u8>, Vec<Event>) {
         binary(&[[0xc3; 126].as_slice(), &[0x28; 130]].concat()),
         Event::Ping(b"last".into()),
         binary(b"x"),
+        Event::Compressed(DataKind::Text, b"\xf2\x48\xcd\xc9\xc9\x07\x00".into()),
+        Event::Ping(b"?".into()),
+        Event::Compressed(DataKind::Binary, [[0xff].as_slice(), &[0xfe; 200]].concat()),
         Event::Close(Some(1001), "going é".into()),
     ];
     (wire, events)
@@ -117,7 +133,9 @@ fn random_wire(dice: &mut fastrand::Rng, role: Role) -> Vec<u8> {
                 (0..dice.usize(..6)).flat_map(|_| TEXTS[dice.usize(..kinds)].to_vec()).collect()
             }
         };
-        push(&mut wire, role, fin, opcode, &payload);
+        let begins = matches!(opcode, Text | Binary) || dice.u8(..50) == 0;
+        let compressed = begins && dice.u8(..4) == 0;
+        push_rsv1(&mut wire, role, (fin, compressed), opcode, &payload);
     }
     if dice.bool() {
         for _ in 0..dice.usize(..4) {
@@ -159,7 +177,8 @@ fn any_split_of_any_wire_reads_as_the_naive_twin_does() {
         let mut dice = fastrand::Rng::with_seed(seed);
         let role = if dice.bool() { Role::Server } else { Role::Client };
         let message_bytes_max = *dice.choice(&[10, 200, 1 << 20]).expect("not empty");
-        let rules = Rules { role, message_bytes_max };
+        let rsv1 = if dice.u8(..5) == 0 { Rsv1::Reserved } else { Rsv1::Compressed };
+        let rules = Rules { role, rsv1, message_bytes_max };
         let wire = random_wire(&mut dice, role);
         let expected = parse(&wire, &rules);
         breaches += usize::from(matches!(expected.last(), Some(Event::Breach(_))));
@@ -203,16 +222,30 @@ fn what_is_written_is_read_at_every_length_where_the_header_changes() {
 #[test]
 fn every_error_comes_at_the_first_byte_that_proves_it() {
     use ProtocolError::*;
-    let rules = Rules { role: Role::Server, message_bytes_max: 300 };
+    let rules = Rules { message_bytes_max: 300, ..SERVER };
     let text = |payload: &[u8]| frame(true, Opcode::Text, payload);
     let open = |payload: &[u8]| frame(false, Opcode::Text, payload);
+    let deflated = |payload: &[u8]| {
+        let mut out = Vec::new();
+        push_rsv1(&mut out, Role::Server, (false, true), Opcode::Text, payload);
+        out
+    };
     let more = |payload: &[u8]| frame(false, Opcode::Continuation, payload);
     let last = |payload: &[u8]| frame(true, Opcode::Continuation, payload);
     let close = |payload: &[u8]| frame(true, Opcode::Close, payload);
     let empty = more(b"").repeat(usize::from(EMPTY_FRAGMENTS_MAX) + 1);
     // Each wire ends with the byte that proves the breach.
     for (wire, expected) in [
-        (vec![0xC1], ReservedBits),
+        (vec![0xC0], ReservedBits),
+        (vec![0xC9], ReservedBits),
+        (vec![0xC3], ReservedBits),
+        (vec![0xD1], ReservedBits),
+        ([deflated(b"a"), vec![0x40]].concat(), ReservedBits),
+        ([deflated(b"a"), vec![0xC0]].concat(), ReservedBits),
+        ([deflated(b"a"), vec![0xC1]].concat(), InterruptedMessage),
+        // What is compressed may have an eighth more on the wire, and a little.
+        (vec![0xC1, 0xFE, 0x01, 0x92], MessageTooBig),
+        ([deflated(&[0; 401]), vec![0x80, 0x81]].concat(), MessageTooBig),
         ([text(b"fine"), vec![0xA2]].concat(), ReservedBits),
         (vec![0x87], ReservedOpcode),
         (vec![0x09], FragmentedControl),

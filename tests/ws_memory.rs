@@ -2,18 +2,19 @@
 
 use fanfare::limits::SPILL_SLACK_BYTES;
 use fanfare::ws::{
-    FrameHeader, Message, Opcode, Payload, Reader, Role, Rules, apply_mask, push_masked_frame,
+    FrameHeader, Message, Opcode, Payload, Reader, Role, Rsv1, Rules, apply_mask, push_masked_frame,
 };
 
-const RULES: Rules = Rules { role: Role::Server, message_bytes_max: 1 << 20 };
+const RULES: Rules =
+    Rules { role: Role::Server, rsv1: Rsv1::Compressed, message_bytes_max: 1 << 20 };
 const MASK: [u8; 4] = [0xa1, 0x02, 0x7f, 0xff];
 /// What a reader may hold beyond the payload that it received and its slack.
 const CONSTANT: usize = 512;
 
 fn frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    FrameHeader { fin, opcode, mask: Some(MASK), payload_len: payload.len() as u64 }
-        .encode(&mut out);
+    let payload_len = payload.len() as u64;
+    FrameHeader { fin, opcode, compressed: false, mask: Some(MASK), payload_len }.encode(&mut out);
     let start = out.len();
     out.extend(payload);
     apply_mask(MASK, 0, &mut out[start..]);

@@ -37,7 +37,7 @@ impl Hall {
         for _ in 0..members {
             let key = shard.handle_open(Admission::Served, now);
             let mut request = Vec::new();
-            ws::client_request(&mut request, "localhost", "/raw/hall", b"the sample nonce");
+            ws::client_request(&mut request, "localhost", "/raw/hall", b"the sample nonce", None);
             shard.handle_bytes(key, &mut request, now);
             publisher = Some(key);
         }
@@ -67,7 +67,13 @@ impl Hall {
     pub(crate) fn visit(&mut self) -> usize {
         let key = self.shard.handle_open(Admission::Served, self.now);
         self.input.clear();
-        ws::client_request(&mut self.input, "localhost:8080", "/raw/visited", b"the sample nonce");
+        ws::client_request(
+            &mut self.input,
+            "localhost:8080",
+            "/raw/visited",
+            b"the sample nonce",
+            None,
+        );
         self.shard.handle_bytes(key, &mut self.input, self.now);
         let welcome = self.deliver();
         self.input.clear();

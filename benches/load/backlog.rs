@@ -91,7 +91,7 @@ fn load(
 /// A member that never reads what comes.
 fn join(server: &Server) -> io::Result<TcpStream> {
     let mut request = Vec::new();
-    ws::client_request(&mut request, server.address(), "/raw/slow", b"the sample nonce");
+    ws::client_request(&mut request, server.address(), "/raw/slow", b"the sample nonce", None);
     let mut stream = connect(server)?;
     stream.write_all(&request)?;
     let mut status = String::new();

@@ -7,7 +7,7 @@ use super::url::Url;
 use crate::limits::MESSAGE_BYTES_CEILING;
 use crate::ws::{
     self, ClientHandshakeError, CloseFrame, DataKind, Decoded, Message, Opcode, ProtocolError,
-    Reader, Role, Rules,
+    Reader, Role, Rsv1, Rules,
 };
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -22,7 +22,8 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Bytes read at once; a handshake's answer must fit.
 const INPUT_BYTES: usize = 64 * 1024;
 /// The broker decides how large a message may be; this bounds what a broker may make us hold.
-const RULES: Rules = Rules { role: Role::Client, message_bytes_max: MESSAGE_BYTES_CEILING };
+const RULES: Rules =
+    Rules { role: Role::Client, rsv1: Rsv1::Reserved, message_bytes_max: MESSAGE_BYTES_CEILING };
 /// RFC 6455 §7.4.1: the purpose of the connection is fulfilled.
 const CLOSE_NORMAL: u16 = 1000;
 
@@ -110,7 +111,7 @@ impl Client {
         };
         let key = random()?;
         let mut request = Vec::new();
-        ws::client_request(&mut request, &url.authority, target, &key);
+        ws::client_request(&mut request, &url.authority, target, &key, None);
         client.stream.write_all(&request)?;
         client.unread.start = client.read_response(&key)?;
         client.stream.set_read_timeout(None)?;
@@ -124,8 +125,8 @@ impl Client {
             let read = read_some(&mut self.stream, free)?;
             self.unread.end += read;
             let arrived = self.input.get(..self.unread.end).unwrap_or_default();
-            match ws::check_response(arrived, key).map_err(ClientError::Handshake)? {
-                Decoded::Complete(end) => return Ok(end),
+            match ws::check_response(arrived, key, None).map_err(ClientError::Handshake)? {
+                Decoded::Complete(accepted) => return Ok(accepted.head_bytes),
                 Decoded::Partial(_) if read == 0 => {
                     return Err(ClientError::Handshake(ClientHandshakeError::NotHttp));
                 }
@@ -187,7 +188,8 @@ impl Client {
                     self.echo_close(&close);
                     return Ok(Received::Closed(Some(close)));
                 }
-                Some(Message::Pong(_)) | None => {}
+                // Without an offer of ours there is nothing compressed.
+                Some(Message::Compressed { .. } | Message::Pong(_)) | None => {}
             }
         }
     }

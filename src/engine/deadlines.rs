@@ -219,7 +219,7 @@ mod tests {
         Arc::make_mut(&mut rig.shard.settings).echo_route = true;
         let key = rig.open();
         let mut input = Vec::new();
-        ws::client_request(&mut input, "broker.test", "/echo", &[7; 16]);
+        ws::client_request(&mut input, "broker.test", "/echo", &[7; 16], None);
         for _ in 0..2 {
             let payload = vec![0; OUTBOX_HIGH_WATER_BYTES + 1];
             ws::push_masked_frame(&mut input, ws::Opcode::Binary, &payload, [0; 4]);

@@ -45,7 +45,7 @@ impl Rig {
     pub(super) fn ask_for(&mut self, target: &str) -> ConnKey {
         let key = self.open();
         let mut request = Vec::new();
-        ws::client_request(&mut request, "broker.test", target, &[7; 16]);
+        ws::client_request(&mut request, "broker.test", target, &[7; 16], None);
         self.shard.handle_bytes(key, &mut request, self.now);
         key
     }

@@ -3,8 +3,9 @@
 //!
 //! Not here: sockets, URLs, redirects and passwords: an answer other than 101 is an error.
 
-use super::Decoded;
+use super::agreement::check_answer;
 use super::handshake::{KEY_BYTES, accept_key, only};
+use super::{Agreement, Decoded, DeflateOffer};
 use crate::limits::{HTTP_FIELDS_MAX, HTTP_HEAD_BYTES_MAX};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,6 +26,17 @@ pub enum ClientHandshakeError {
     Accept,
     /// An extension or a subprotocol that we did not ask for.
     Unasked,
+    /// An extension that we offered, on terms that don't fit the offer.
+    Extension,
+}
+
+/// An answer that opens a WebSocket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Accepted {
+    /// So many bytes were the answer; frames may follow.
+    pub head_bytes: usize,
+    /// What the server made of our offer to compress; `None`: it declined, or there was none.
+    pub deflate: Option<Agreement>,
 }
 
 impl fmt::Display for ClientHandshakeError {
@@ -36,16 +48,24 @@ impl fmt::Display for ClientHandshakeError {
             Self::Connection => f.write_str("the answer's Connection field does not name Upgrade"),
             Self::Accept => f.write_str("the answer's Sec-WebSocket-Accept does not fit our key"),
             Self::Unasked => f.write_str("the answer chose something that was not offered"),
+            Self::Extension => f.write_str("the answer's extension does not fit what was offered"),
         }
     }
 }
 
 impl std::error::Error for ClientHandshakeError {}
 
-/// Appends a client's request for `target` on `host`. `key` is 16 fresh random bytes.
+/// Appends a client's request for `target` on `host`, with its `offer` to compress, if any. `key`
+/// is 16 fresh random bytes.
 ///
 /// `host` and `target` must be fit for an HTTP head: the caller took them from a URL.
-pub fn client_request(out: &mut Vec<u8>, host: &str, target: &str, key: &[u8; 16]) {
+pub fn client_request(
+    out: &mut Vec<u8>,
+    host: &str,
+    target: &str,
+    key: &[u8; 16],
+    offer: Option<DeflateOffer>,
+) {
     debug_assert!(host.bytes().chain(target.bytes()).all(|byte| byte.is_ascii_graphic()));
     for part in ["GET ", target, " HTTP/1.1\r\nHost: ", host] {
         out.extend_from_slice(part.as_bytes());
@@ -57,16 +77,20 @@ pub fn client_request(out: &mut Vec<u8>, host: &str, target: &str, key: &[u8; 16
           Sec-WebSocket-Key: ",
     );
     out.extend_from_slice(&encode_key(key));
+    if let Some(offer) = offer {
+        out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+        offer.push(out);
+    }
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// Checks the answer to [`client_request`] with `key` at the front of `bytes` (RFC 6455 §4.1).
-///
-/// When complete, so many bytes were the answer; frames may follow.
+/// Checks the answer to [`client_request`] with `key` and `offer` at the front of `bytes` (RFC 6455
+/// §4.1).
 pub fn check_response(
     bytes: &[u8],
     key: &[u8; 16],
-) -> Result<Decoded<usize>, ClientHandshakeError> {
+    offer: Option<DeflateOffer>,
+) -> Result<Decoded<Accepted>, ClientHandshakeError> {
     let mut fields = [httparse::EMPTY_HEADER; HTTP_FIELDS_MAX];
     let mut response = httparse::Response::new(&mut fields);
     let head = bytes.get(..HTTP_HEAD_BYTES_MAX).unwrap_or(bytes);
@@ -96,11 +120,12 @@ pub fn check_response(
     if only(values("sec-websocket-accept")).map(<[u8]>::trim_ascii) != Some(&expected) {
         return Err(ClientHandshakeError::Accept);
     }
-    let mut chosen = values("sec-websocket-extensions").chain(values("sec-websocket-protocol"));
+    let mut chosen = values("sec-websocket-protocol");
     if chosen.any(|value| !value.trim_ascii().is_empty()) {
         return Err(ClientHandshakeError::Unasked);
     }
-    Ok(Decoded::Complete(head_bytes))
+    let deflate = check_answer(values("sec-websocket-extensions"), offer)?;
+    Ok(Decoded::Complete(Accepted { head_bytes, deflate }))
 }
 
 /// 16 random bytes as the value of `Sec-WebSocket-Key`.
@@ -119,32 +144,62 @@ fn has_item(list: &[u8], wanted: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ws::{ClientWindow, WindowBits};
 
     const KEY: &[u8; 16] = b"the sample nonce";
+    const OFFER: DeflateOffer = DeflateOffer {
+        server_no_context_takeover: false,
+        client_no_context_takeover: false,
+        server_max_window_bits: None,
+        client_max_window_bits: ClientWindow::Any,
+    };
     const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
         Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
     #[test]
     fn the_request_asks_with_the_rfc_sample_key() {
         let mut out = Vec::new();
-        client_request(&mut out, "example.org:81", "/raw/lobby?echo=0", KEY);
+        client_request(&mut out, "example.org:81", "/raw/lobby?echo=0", KEY, None);
         let text = String::from_utf8_lossy(&out);
         assert!(text.starts_with("GET /raw/lobby?echo=0 HTTP/1.1\r\nHost: example.org:81\r\n"));
         assert!(text.contains("\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"));
         assert!(text.ends_with("\r\n\r\n"));
+        assert!(!text.contains("Extensions"));
+        out.clear();
+        client_request(&mut out, "example.org", "/", KEY, Some(OFFER));
+        let text = String::from_utf8_lossy(&out);
+        let field = "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+        assert!(text.contains(field), "{text}");
     }
 
     #[test]
     fn the_answer_is_complete_at_its_last_byte_and_not_before() {
         let wire = [ANSWER.as_bytes(), b"\x81\x00"].concat();
         for len in 0..=wire.len() {
-            let checked = check_response(&wire[..len], KEY);
+            let checked = check_response(&wire[..len], KEY, Some(OFFER));
             if len < ANSWER.len() {
                 assert_eq!(checked, Ok(Decoded::Partial(len + 1)), "{len}");
             } else {
-                assert_eq!(checked, Ok(Decoded::Complete(ANSWER.len())), "{len}");
+                let accepted = Accepted { head_bytes: ANSWER.len(), deflate: None };
+                assert_eq!(checked, Ok(Decoded::Complete(accepted)), "{len}");
             }
         }
+    }
+
+    #[test]
+    fn the_servers_choice_is_part_of_the_answer() {
+        let chosen = "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=9; \
+            server_no_context_takeover\r\n\r\n";
+        let answer = ANSWER.replace("\r\n\r\n", chosen);
+        let deflate = Some(Agreement {
+            server_max_window_bits: None,
+            client_max_window_bits: Some(WindowBits::Nine),
+            server_no_context_takeover: true,
+            client_no_context_takeover: false,
+        });
+        let accepted = Accepted { head_bytes: answer.len(), deflate };
+        let checked = check_response(answer.as_bytes(), KEY, Some(OFFER));
+        assert_eq!(checked, Ok(Decoded::Complete(accepted)));
     }
 
     #[test]
@@ -164,15 +219,15 @@ mod tests {
         ] {
             let answer = ANSWER.replace(from, to);
             assert_ne!(answer, ANSWER, "{from}");
-            assert_eq!(check_response(answer.as_bytes(), KEY), Err(error), "{answer}");
+            assert_eq!(check_response(answer.as_bytes(), KEY, None), Err(error), "{answer}");
         }
     }
 
     #[test]
     fn an_endless_answer_is_refused_at_the_bound() {
         let endless = [b"HTTP/1.1 101 x\r\nX: ".as_slice(), &[b'y'; HTTP_HEAD_BYTES_MAX]].concat();
-        assert!(check_response(&endless[..HTTP_HEAD_BYTES_MAX - 1], KEY).is_ok());
-        let refused = check_response(&endless, KEY);
+        assert!(check_response(&endless[..HTTP_HEAD_BYTES_MAX - 1], KEY, None).is_ok());
+        let refused = check_response(&endless, KEY, None);
         assert_eq!(refused, Err(ClientHandshakeError::NotHttp));
     }
 }

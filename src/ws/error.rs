@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// A breach of RFC 6455, or of a bound of ours. It ends the connection.
+/// A breach of RFC 6455 or RFC 7692, or of a bound of ours. It ends the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProtocolError {
-    /// A reserved bit is set and no extension was negotiated.
+    /// A reserved bit is set where no extension that was agreed on has a use for it.
     ReservedBits,
     /// Opcode 3 to 7 or 11 to 15.
     ReservedOpcode,
@@ -31,9 +31,11 @@ pub enum ProtocolError {
     BadCloseCode,
     /// Text, or a close reason, that is not UTF-8.
     BadUtf8,
+    /// A compressed message that is not DEFLATE, or ends within a block.
+    BadDeflate,
     /// Too many empty fragments in a row.
     EmptyFragments,
-    /// A message that announces more bytes than it may have.
+    /// A message that announces more bytes than it may have, or has them once it is inflated.
     MessageTooBig,
 }
 
@@ -42,7 +44,7 @@ const _: () = assert!(size_of::<Result<(), ProtocolError>>() <= 2);
 
 impl ProtocolError {
     /// Every error.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ReservedBits,
         Self::ReservedOpcode,
         Self::FragmentedControl,
@@ -56,6 +58,7 @@ impl ProtocolError {
         Self::BadCloseLength,
         Self::BadCloseCode,
         Self::BadUtf8,
+        Self::BadDeflate,
         Self::EmptyFragments,
         Self::MessageTooBig,
     ];
@@ -75,7 +78,7 @@ impl ProtocolError {
             | Self::InterruptedMessage
             | Self::BadCloseLength
             | Self::BadCloseCode => 1002,
-            Self::BadUtf8 => 1007,
+            Self::BadUtf8 | Self::BadDeflate => 1007,
             Self::EmptyFragments => 1008,
             Self::MessageTooBig => 1009,
         }
@@ -84,7 +87,7 @@ impl ProtocolError {
     /// What was wrong, short enough for a close reason.
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::ReservedBits => "reserved bit set without an extension",
+            Self::ReservedBits => "reserved bit set",
             Self::ReservedOpcode => "reserved opcode",
             Self::FragmentedControl => "fragmented control frame",
             Self::LongControl => "control frame longer than 125 bytes",
@@ -97,6 +100,7 @@ impl ProtocolError {
             Self::BadCloseLength => "close frame of one byte",
             Self::BadCloseCode => "close code that must not be sent",
             Self::BadUtf8 => "invalid UTF-8",
+            Self::BadDeflate => "compressed data is broken",
             Self::EmptyFragments => "too many empty fragments",
             Self::MessageTooBig => "message too big",
         }

@@ -1,4 +1,5 @@
-//! A message that has begun and is not finished: its pieces, checked as they come.
+//! A message that has begun and is not finished: its pieces, checked as they come, or as they came
+//! if they are compressed (docs/decisions/0008-compressed-fragments-wait-compressed.md).
 //!
 //! Not here: headers, and how many bytes a message may have (`reader`).
 
@@ -11,6 +12,7 @@ use crate::limits::EMPTY_FRAGMENTS_MAX;
 #[derive(Debug)]
 pub(super) struct Fragments {
     kind: DataKind,
+    compressed: bool,
     spill: Spill,
     text: Utf8Check,
     empty_in_a_row: u16,
@@ -18,8 +20,13 @@ pub(super) struct Fragments {
 
 impl Fragments {
     /// A message of which nothing is there yet.
-    pub(super) const fn new(kind: DataKind) -> Self {
-        Self { kind, spill: Spill::new(), text: Utf8Check::new(), empty_in_a_row: 0 }
+    pub(super) const fn new(kind: DataKind, compressed: bool) -> Self {
+        Self { kind, compressed, spill: Spill::new(), text: Utf8Check::new(), empty_in_a_row: 0 }
+    }
+
+    /// Whether its pieces are compressed.
+    pub(super) const fn is_compressed(&self) -> bool {
+        self.compressed
     }
 
     /// Bytes of all its pieces so far.
@@ -34,7 +41,7 @@ impl Fragments {
 
     /// Appends an unmasked piece of the payload.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
-        if self.kind == DataKind::Text {
+        if self.kind == DataKind::Text && !self.compressed {
             self.text.push(piece)?;
         }
         self.spill.push(piece);
@@ -53,6 +60,10 @@ impl Fragments {
     /// The message, all of whose fragments are here.
     pub(super) fn finish(self) -> Result<Message<'static>, ProtocolError> {
         self.text.finish()?;
-        Ok(Message::Data { kind: self.kind, payload: Payload::Owned(self.spill.take()) })
+        let (kind, payload) = (self.kind, Payload::Owned(self.spill.take()));
+        Ok(match self.compressed {
+            true => Message::Compressed { kind, payload },
+            false => Message::Data { kind, payload },
+        })
     }
 }

@@ -4,11 +4,11 @@
 //! never consumes; of several breaches the one at the earliest byte is reported; a decoded header
 //! is valid by existing and encodes to the bytes it came from.
 
-use super::{DataKind, ProtocolError, Role};
+use super::{DataKind, ProtocolError, Role, Rsv1};
 use crate::limits::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_HEADER_BYTES_MAX};
 
 const FIN: u8 = 0x80;
-/// RSV1 is the bit that permessage-deflate (RFC 7692) claims on a message's first frame.
+/// The bit that permessage-deflate claims on a message's first frame (RFC 7692 §6).
 const RSV1: u8 = 0x40;
 const RSV2_AND_RSV3: u8 = 0x30;
 const MASK: u8 = 0x80;
@@ -93,6 +93,8 @@ pub struct FrameHeader {
     pub fin: bool,
     /// What the frame is.
     pub opcode: Opcode,
+    /// Whether it begins a compressed message (RFC 7692 §6); never so of other frames.
+    pub compressed: bool,
     /// The mask of its payload: frames from clients have one, frames from servers have none.
     pub mask: Option<[u8; 4]>,
     /// Payload bytes that follow the header; below 2^63.
@@ -103,9 +105,9 @@ impl FrameHeader {
     /// Reads a frame header that `role` received from the front of `input`. Consumes nothing.
     ///
     /// Fails as soon as the bytes that are there prove a breach.
-    pub fn decode(input: &[u8], role: Role) -> Result<Decoded<Self>, ProtocolError> {
+    pub fn decode(input: &[u8], role: Role, rsv1: Rsv1) -> Result<Decoded<Self>, ProtocolError> {
         let Some((&first, rest)) = input.split_first() else { return Ok(Decoded::Partial(2)) };
-        let (fin, opcode) = Self::decode_first(first)?;
+        let First { fin, opcode, compressed } = First::decode(first, rsv1)?;
         let Some((&second, rest)) = rest.split_first() else { return Ok(Decoded::Partial(2)) };
         match (role, second & MASK != 0) {
             (Role::Server, true) | (Role::Client, false) => {}
@@ -133,24 +135,7 @@ impl FrameHeader {
             Role::Client => None,
         };
         let payload_len = announced(short, length);
-        Ok(Decoded::Complete(Self { fin, opcode, mask, payload_len }))
-    }
-
-    /// Reads the first byte of a frame: FIN and the opcode.
-    pub(super) const fn decode_first(byte: u8) -> Result<(bool, Opcode), ProtocolError> {
-        // Without an extension RSV1 is as reserved as its neighbours; one that is negotiated would
-        // let it pass here, on the first frame of a data message only (RFC 7692 §6).
-        if byte & (RSV1 | RSV2_AND_RSV3) != 0 {
-            return Err(ProtocolError::ReservedBits);
-        }
-        let Some(opcode) = Opcode::decode(byte & 0x0F) else {
-            return Err(ProtocolError::ReservedOpcode);
-        };
-        let fin = byte & FIN != 0;
-        if opcode.is_control() && !fin {
-            return Err(ProtocolError::FragmentedControl); // RFC 6455 §5.5
-        }
-        Ok((fin, opcode))
+        Ok(Decoded::Complete(Self { fin, opcode, compressed, mask, payload_len }))
     }
 
     /// The least payload that the header at the front of `input` can announce, whatever bytes of
@@ -179,8 +164,9 @@ impl FrameHeader {
     /// Appends the header to `out`, its length in as few bytes as it needs.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let fin = if self.fin { FIN } else { 0 };
+        let rsv1 = if self.compressed { RSV1 } else { 0 };
         let masked = if self.mask.is_some() { MASK } else { 0 };
-        out.push(fin | self.opcode.encode());
+        out.push(fin | rsv1 | self.opcode.encode());
         let [.., high, low] = self.payload_len.to_be_bytes();
         match self.payload_len {
             0..=125 => out.push(masked | low),
@@ -195,6 +181,36 @@ impl FrameHeader {
 }
 
 const _: () = assert!(2 + 8 + 4 == FRAME_HEADER_BYTES_MAX);
+
+/// What the first byte of a frame says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct First {
+    pub(super) fin: bool,
+    pub(super) opcode: Opcode,
+    pub(super) compressed: bool,
+}
+
+impl First {
+    /// Reads the first byte of a frame.
+    pub(super) const fn decode(byte: u8, rsv1: Rsv1) -> Result<Self, ProtocolError> {
+        let compressed = byte & RSV1 != 0;
+        let opcode = Opcode::decode(byte & 0x0F);
+        let may_be = match (rsv1, opcode) {
+            // RFC 7692 §6.1: not on control frames, and of a message on its first frame alone.
+            (Rsv1::Compressed, Some(opcode)) => opcode.data_kind().is_some(),
+            (Rsv1::Compressed, None) | (Rsv1::Reserved, _) => false,
+        };
+        if byte & RSV2_AND_RSV3 != 0 || compressed && !may_be {
+            return Err(ProtocolError::ReservedBits);
+        }
+        let Some(opcode) = opcode else { return Err(ProtocolError::ReservedOpcode) };
+        let fin = byte & FIN != 0;
+        if opcode.is_control() && !fin {
+            return Err(ProtocolError::FragmentedControl); // RFC 6455 §5.5
+        }
+        Ok(Self { fin, opcode, compressed })
+    }
+}
 
 /// Length bytes that follow the 7-bit length `short`.
 const fn length_bytes(short: u8) -> usize {
@@ -237,15 +253,25 @@ mod tests {
         [Continuation, Text, Binary, Close, Ping, Pong].into_iter().flat_map(|opcode| {
             LENGTHS.into_iter().flat_map(move |payload_len| {
                 [(true, None), (false, None), (true, Some([1, 2, 3, 4])), (false, Some([0; 4]))]
-                    .map(|(fin, mask)| FrameHeader { fin, opcode, mask, payload_len })
+                    .into_iter()
+                    .flat_map(move |(fin, mask)| {
+                        let plain =
+                            FrameHeader { fin, opcode, compressed: false, mask, payload_len };
+                        [plain, FrameHeader { compressed: true, ..plain }]
+                    })
             })
         })
     }
 
     fn allowed(header: &FrameHeader) -> bool {
         let close = header.opcode == Opcode::Close;
-        !header.opcode.is_control()
-            || header.fin && header.payload_len <= 125 && !(close && header.payload_len == 1)
+        match header.opcode.is_control() {
+            true => {
+                let short = header.payload_len <= 125 && !(close && header.payload_len == 1);
+                header.fin && short && !header.compressed
+            }
+            false => !header.compressed || header.opcode != Opcode::Continuation,
+        }
     }
 
     #[test]
@@ -257,14 +283,23 @@ mod tests {
             assert_eq!(wire.len(), header.header_bytes(), "{header:?}");
             assert_eq!(FrameHeader::payload_len_min(&wire), header.payload_len, "{header:?}");
             for len in 0..wire.len() {
-                let Ok(Decoded::Partial(needed)) = FrameHeader::decode(&wire[..len], role) else {
+                let Ok(Decoded::Partial(needed)) =
+                    FrameHeader::decode(&wire[..len], role, Rsv1::Compressed)
+                else {
                     panic!("{len} bytes of {header:?} are no header");
                 };
                 assert!((len + 1..=wire.len()).contains(&needed), "{header:?}");
                 assert!(FrameHeader::payload_len_min(&wire[..len]) <= header.payload_len);
             }
             wire.extend(b"payload");
-            assert_eq!(FrameHeader::decode(&wire, role), Ok(Decoded::Complete(header)));
+            let decoded = FrameHeader::decode(&wire, role, Rsv1::Compressed);
+            assert_eq!(decoded, Ok(Decoded::Complete(header)));
+            let without = FrameHeader::decode(&wire, role, Rsv1::Reserved);
+            if header.compressed {
+                assert_eq!(without, Err(ProtocolError::ReservedBits), "{header:?}");
+            } else {
+                assert_eq!(without, decoded, "{header:?}");
+            }
         }
     }
 
@@ -291,11 +326,12 @@ mod tests {
             (&[0x82, 0x7F, 0xFF], Role::Client, LengthTopBit),
         ] {
             let (_, before) = wire.split_last().expect("no case is empty");
-            assert!(FrameHeader::decode(before, role).is_ok(), "{wire:?} fails too early");
-            assert_eq!(FrameHeader::decode(wire, role), Err(expected), "{wire:?}");
+            let decode = |bytes: &[u8]| FrameHeader::decode(bytes, role, Rsv1::Reserved);
+            assert!(decode(before).is_ok(), "{wire:?} fails too early");
+            assert_eq!(decode(wire), Err(expected), "{wire:?}");
             let mut more = wire.to_vec();
             more.extend([0; 14]);
-            assert_eq!(FrameHeader::decode(&more, role), Err(expected), "{more:?}");
+            assert_eq!(decode(&more), Err(expected), "{more:?}");
         }
     }
 
@@ -314,7 +350,11 @@ mod tests {
                 0x8..=0xA => byte & 0xF0 == 0x80,
                 _ => false,
             };
-            assert_eq!(FrameHeader::decode_first(byte).is_ok(), legal, "{byte:#04x}");
+            assert_eq!(First::decode(byte, Rsv1::Reserved).is_ok(), legal, "{byte:#04x}");
+            let begins = byte & 0x7F == 0x41 || byte & 0x7F == 0x42;
+            let judged = First::decode(byte, Rsv1::Compressed);
+            assert_eq!(judged.is_ok(), legal || begins, "{byte:#04x}");
+            assert_eq!(judged.is_ok_and(|first| first.compressed), begins, "{byte:#04x}");
         }
     }
 }

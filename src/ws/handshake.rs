@@ -4,6 +4,7 @@
 //! client's side (`client`). Invariant: an [`Upgrade`] exists only for a request that met every
 //! rule of §4.2.1.
 
+use super::Agreement;
 use crate::http::{BodyFraming, Head, Method, Response, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -92,8 +93,14 @@ pub fn accept_key(key: &[u8]) -> [u8; ACCEPT_BYTES] {
 }
 
 impl Upgrade {
-    /// Appends the 101 response. `subprotocol` must be one of [`offered_subprotocols`].
-    pub fn push_response(&self, out: &mut Vec<u8>, subprotocol: Option<&str>) {
+    /// Appends the 101 response. `subprotocol` must be one of [`offered_subprotocols`], `deflate`
+    /// what [`super::agree_on_deflate`] came to.
+    pub fn push_response(
+        &self,
+        out: &mut Vec<u8>,
+        subprotocol: Option<&str>,
+        deflate: Option<Agreement>,
+    ) {
         out.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\n\
               Upgrade: websocket\r\n\
@@ -105,6 +112,10 @@ impl Upgrade {
             debug_assert!(subprotocol.bytes().all(is_token_byte));
             out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
             out.extend_from_slice(subprotocol.as_bytes());
+        }
+        if let Some(agreement) = deflate {
+            out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+            agreement.push(out);
         }
         out.extend_from_slice(b"\r\n\r\n");
     }
@@ -165,7 +176,7 @@ pub(super) fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a
 }
 
 /// RFC 9110 §5.6.2: `tchar`.
-const fn is_token_byte(byte: u8) -> bool {
+pub(super) const fn is_token_byte(byte: u8) -> bool {
     let symbol = matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'|' | b'~');
     byte.is_ascii_alphanumeric() || symbol || matches!(byte, b'^'..=b'`')
 }
@@ -174,6 +185,7 @@ const fn is_token_byte(byte: u8) -> bool {
 mod tests {
     use super::*;
     use crate::http::{Connection, Fields, RequestError, SendBody, parse_head};
+    use crate::ws::{DeflatePolicy, agree_on_deflate};
 
     const FIELDS: [&str; 5] = [
         "Host: example.org",
@@ -210,13 +222,28 @@ mod tests {
         let upgrade = checked("GET /chat HTTP/1.1", &FIELDS).expect("the RFC's own request");
         assert_eq!(&upgrade.accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         let mut out = Vec::new();
-        upgrade.push_response(&mut out, Some("chat"));
+        upgrade.push_response(&mut out, Some("chat"), None);
         assert_eq!(
             String::from_utf8_lossy(&out),
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
              Sec-WebSocket-Protocol: chat\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn what_is_agreed_on_is_answered() {
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
+        let text = request("GET / HTTP/1.1", &with("", &["sec-websocket-extensions: x", offer]));
+        let mut room = Fields::new();
+        let head = parse_head(text.as_bytes(), &mut room).expect("a head that http takes");
+        let policy = DeflatePolicy { enabled: true, client_takeover: true, server_takeover: false };
+        let agreed = agree_on_deflate(head.fields("sec-websocket-extensions"), policy);
+        let mut out = Vec::new();
+        check(&head).expect("good fields").push_response(&mut out, None, agreed);
+        assert!(String::from_utf8_lossy(&out).ends_with(
+            "\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n\r\n"
+        ));
     }
 
     #[test]

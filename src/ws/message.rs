@@ -1,6 +1,7 @@
 //! What a reader hands out: messages, borrowed from the input where they were whole in it.
 //!
-//! Invariants: everything is unmasked and validated; a control payload has at most 125 bytes.
+//! Invariants: everything is unmasked and validated, but for what is compressed, which nobody has
+//! looked into yet; a control payload has at most 125 bytes.
 
 use super::{CloseFrame, DataKind, Opcode, ProtocolError};
 use crate::limits::CONTROL_PAYLOAD_BYTES_MAX;
@@ -23,6 +24,13 @@ pub enum Message<'a> {
         /// As the sender said.
         kind: DataKind,
         /// All fragments, unmasked.
+        payload: Payload<'a>,
+    },
+    /// A whole data message, compressed. Only where [`super::Rsv1::Compressed`] is the rule.
+    Compressed {
+        /// As the sender said. Whether text is UTF-8 is not known yet.
+        kind: DataKind,
+        /// All fragments, unmasked, for [`super::Inflater::message`].
         payload: Payload<'a>,
     },
     /// To be answered with a pong of the same payload.

@@ -1,14 +1,16 @@
 //! Bytes into messages (RFC 6455 §5.4 to §5.7): fragments joined, control frames in between.
 //!
-//! Not here: answers to pings and closes, and what a message means (`engine`, `protocol`).
+//! Not here: answers to pings and closes, what a message means (`engine`, `protocol`), and what is
+//! in a compressed one (`inflate`).
 //! Invariants: any split of the bytes gives the same messages and the same error; a whole frame is
 //! handed out from the input without a copy; at rest nothing is held, otherwise what was received
 //! plus a constant, and never memory for what was only announced.
 
 use super::fragments::Fragments;
+use super::frame::First;
 use super::{
-    DataKind, Decoded, FrameHeader, Message, Opcode, Payload, ProtocolError, Rules, Step, mask,
-    utf8,
+    DataKind, Decoded, FrameHeader, Message, Opcode, Payload, ProtocolError, Rules, Step,
+    compressed_bytes_max, mask, utf8,
 };
 use crate::limits::FRAME_HEADER_BYTES_MAX;
 use std::mem;
@@ -134,6 +136,10 @@ impl Reader {
             && header.fin
             && let Some(kind) = header.opcode.data_kind()
         {
+            if header.compressed {
+                let payload = Payload::Borrowed(piece);
+                return Ok((Some(Message::Compressed { kind, payload }), rest));
+            }
             if kind == DataKind::Text {
                 utf8::text(piece)?;
             }
@@ -150,7 +156,7 @@ impl Reader {
             None => {
                 let kind =
                     header.opcode.data_kind().ok_or(ProtocolError::UnexpectedContinuation)?;
-                held.message.insert(Fragments::new(kind))
+                held.message.insert(Fragments::new(kind, header.compressed))
             }
         };
         message.push(piece)?;
@@ -240,24 +246,28 @@ fn judge(
     rules: &Rules,
 ) -> Result<Decoded<FrameHeader>, ProtocolError> {
     let Some(&first) = bytes.first() else { return Ok(Decoded::Partial(2)) };
-    let (_, opcode) = FrameHeader::decode_first(first)?;
-    match (opcode, message) {
+    let first = First::decode(first, rules.rsv1)?;
+    match (first.opcode, message) {
         (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
         (Opcode::Text | Opcode::Binary, Some(_)) => return Err(ProtocolError::InterruptedMessage),
         (Opcode::Continuation, Some(_)) | (Opcode::Text | Opcode::Binary, None) => {}
         (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => {
-            return FrameHeader::decode(bytes, rules.role);
+            return FrameHeader::decode(bytes, rules.role, rules.rsv1);
         }
     }
-    let decoded = FrameHeader::decode(bytes, rules.role)?;
+    let decoded = FrameHeader::decode(bytes, rules.role, rules.rsv1)?;
     let announced = match decoded {
         Decoded::Complete(header) => header.payload_len,
         Decoded::Partial(_) => FrameHeader::payload_len_min(bytes),
     };
     // Earlier frames are complete by now: what they announced is what the spill has.
     let before = message.map_or(0, |message| message.len() as u64);
+    let bytes_max = match first.compressed || message.is_some_and(Fragments::is_compressed) {
+        true => compressed_bytes_max(rules.message_bytes_max),
+        false => rules.message_bytes_max,
+    };
     match before.checked_add(announced) {
-        Some(sum) if sum <= rules.message_bytes_max as u64 => Ok(decoded),
+        Some(sum) if sum <= bytes_max as u64 => Ok(decoded),
         Some(_) | None => Err(ProtocolError::MessageTooBig), // RFC 6455 §7.4.1
     }
 }
@@ -270,17 +280,20 @@ fn after(input: &mut [u8], len: usize) -> &mut [u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ws::Role;
+    use crate::ws::{Role, Rsv1};
 
-    const SERVER: Rules = Rules { role: Role::Server, message_bytes_max: 1 << 20 };
-    const CLIENT: Rules = Rules { role: Role::Client, message_bytes_max: 1 << 20 };
+    const SERVER: Rules =
+        Rules { role: Role::Server, rsv1: Rsv1::Reserved, message_bytes_max: 1 << 20 };
+    const CLIENT: Rules =
+        Rules { role: Role::Client, rsv1: Rsv1::Reserved, message_bytes_max: 1 << 20 };
     const MASK: [u8; 4] = [0xa1, 0x02, 0x7f, 0xff];
 
     /// A masked frame.
     fn frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         let payload_len = payload.len() as u64;
-        FrameHeader { fin, opcode, mask: Some(MASK), payload_len }.encode(&mut out);
+        FrameHeader { fin, opcode, compressed: false, mask: Some(MASK), payload_len }
+            .encode(&mut out);
         let start = out.len();
         out.extend(payload);
         mask::apply(MASK, 0, &mut out[start..]);
@@ -314,6 +327,7 @@ mod tests {
         let text = |payload: &[u8]| String::from_utf8_lossy(payload).into_owned();
         match message {
             Message::Data { kind, payload } => format!("{kind:?} {}", text(payload)),
+            Message::Compressed { kind, payload } => format!("{kind:?}, {payload:02x?}"),
             Message::Ping(payload) => format!("Ping {}", text(payload)),
             Message::Pong(payload) => format!("Pong {}", text(payload)),
             Message::Close(close) => format!("Close {:?} {}", close.code, close.reason),
@@ -411,7 +425,7 @@ mod tests {
 
     #[test]
     fn size_is_judged_when_it_is_announced_and_over_all_fragments() {
-        let rules = Rules { role: Role::Server, message_bytes_max: 10 };
+        let rules = Rules { message_bytes_max: 10, ..SERVER };
         let just =
             [frame(false, Opcode::Text, b"12345"), frame(true, Opcode::Continuation, b"67890")];
         assert_eq!(read_all(&mut Reader::default(), just.concat(), &rules), ["Text 1234567890"]);

@@ -18,7 +18,7 @@ pub fn push_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
 /// `fin` says that the frame is its message's last.
 pub fn push_header(out: &mut Vec<u8>, opcode: Opcode, fin: bool, len: usize) {
     debug_assert!(!opcode.is_control() || fin && len <= CONTROL_PAYLOAD_BYTES_MAX);
-    FrameHeader { fin, opcode, mask: None, payload_len: len as u64 }.encode(out);
+    FrameHeader { fin, opcode, compressed: false, mask: None, payload_len: len as u64 }.encode(out);
 }
 
 /// Bytes of a server's frame with a payload of `payload_len` bytes, header included.
@@ -26,6 +26,7 @@ pub const fn frame_bytes(payload_len: usize) -> usize {
     let header = FrameHeader {
         fin: true,
         opcode: Opcode::Binary,
+        compressed: false,
         mask: None,
         payload_len: payload_len as u64,
     };
@@ -36,8 +37,13 @@ pub const fn frame_bytes(payload_len: usize) -> usize {
 /// whoever chose the payload (RFC 6455 §5.3).
 pub fn push_masked_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
     debug_assert!(!opcode.is_control() || payload.len() <= CONTROL_PAYLOAD_BYTES_MAX);
-    let header =
-        FrameHeader { fin: true, opcode, mask: Some(mask), payload_len: payload.len() as u64 };
+    let header = FrameHeader {
+        fin: true,
+        opcode,
+        compressed: false,
+        mask: Some(mask),
+        payload_len: payload.len() as u64,
+    };
     out.reserve(header.header_bytes() + payload.len());
     header.encode(out);
     let start = out.len();

@@ -1,14 +1,17 @@
 //! RFC 6455 read in the plainest way: byte after byte over the whole wire. The twin of `ws::Reader`
-//! for `tests/ws_laws.rs` and the fuzz target.
+//! for `tests/ws_laws.rs` and the fuzz target. What is compressed is read, not inflated.
 
 use fanfare::limits::{EMPTY_FRAGMENTS_MAX, SPILL_SLACK_BYTES};
-use fanfare::ws::{DataKind, Message, ProtocolError, Reader, Role, Rules};
+use fanfare::ws::{
+    DataKind, Message, ProtocolError, Reader, Role, Rsv1, Rules, compressed_bytes_max,
+};
 use std::str;
 
 /// What was read, in terms on which both twins can be compared.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Event {
     Data(DataKind, Vec<u8>),
+    Compressed(DataKind, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, String),
@@ -20,9 +23,11 @@ pub(crate) fn check(input: &[u8]) {
     let Some((&settings, rest)) = input.split_first() else { return };
     let (sizes, wire) = rest.split_at(usize::from(settings & 0x0F).min(rest.len()));
     let role = if settings & 0x10 == 0 { Role::Server } else { Role::Client };
-    let rules = Rules { role, message_bytes_max: 1 << (2 * (settings >> 5)) };
-    let sizes = sizes.iter().map(|&size| usize::from(size));
-    assert_eq!(read(wire, sizes, &rules), parse(wire, &rules));
+    for rsv1 in [Rsv1::Reserved, Rsv1::Compressed] {
+        let rules = Rules { role, rsv1, message_bytes_max: 1 << (2 * (settings >> 5)) };
+        let sizes = sizes.iter().map(|&size| usize::from(size));
+        assert_eq!(read(wire, sizes, &rules), parse(wire, &rules));
+    }
 }
 
 /// What a [`Reader`] sees in `wire` when it comes in pieces of `sizes`, the last one all the rest.
@@ -62,6 +67,7 @@ pub(crate) fn read(wire: &[u8], sizes: impl Iterator<Item = usize>, rules: &Rule
 fn owned(message: Message<'_>) -> Event {
     match message {
         Message::Data { kind, payload } => Event::Data(kind, payload.to_vec()),
+        Message::Compressed { kind, payload } => Event::Compressed(kind, payload.to_vec()),
         Message::Ping(payload) => Event::Ping(payload.to_vec()),
         Message::Pong(payload) => Event::Pong(payload.to_vec()),
         Message::Close(close) => Event::Close(close.code, close.reason.into()),
@@ -70,7 +76,7 @@ fn owned(message: Message<'_>) -> Event {
 
 /// What the RFC sees in `wire`. Ends with a close or a breach, if there is one.
 pub(crate) fn parse(wire: &[u8], rules: &Rules) -> Vec<Event> {
-    let mut naive = Naive { wire: wire.iter(), rules, open: None, empty: 0 };
+    let mut naive = Naive { wire: wire.iter(), rules, open: None, compressed: false, empty: 0 };
     let mut seen = Vec::new();
     loop {
         match naive.frame() {
@@ -97,6 +103,8 @@ struct Naive<'a> {
     wire: std::slice::Iter<'a, u8>,
     rules: &'a Rules,
     open: Option<(DataKind, Vec<u8>)>,
+    /// Whether the open message is compressed.
+    compressed: bool,
     empty: u16,
 }
 
@@ -109,7 +117,8 @@ impl Naive<'_> {
     fn frame(&mut self) -> Result<Option<Event>, Stop> {
         let first = self.next()?;
         let (fin, opcode) = (first >= 0x80, first % 16);
-        if first & 0x70 != 0 {
+        let begins = self.rules.rsv1 == Rsv1::Compressed && matches!(first & 0x7F, 0x41 | 0x42);
+        if first & 0x70 != 0 && !begins {
             return breach(ProtocolError::ReservedBits);
         }
         match (opcode, &self.open) {
@@ -119,6 +128,9 @@ impl Naive<'_> {
             (8..=10, _) if fin => {}
             (8..=10, _) => return breach(ProtocolError::FragmentedControl),
             _ => return breach(ProtocolError::ReservedOpcode),
+        }
+        if matches!(opcode, 1 | 2) {
+            self.compressed = begins;
         }
         let len = self.length(opcode)?;
         let mut mask = [0; 4];
@@ -147,7 +159,11 @@ impl Naive<'_> {
             };
         }
         let open_len = self.open.as_ref().map_or(0, |(_, payload)| payload.len());
-        let max = (self.rules.message_bytes_max - open_len) as u64;
+        let max = match self.compressed {
+            true => compressed_bytes_max(self.rules.message_bytes_max),
+            false => self.rules.message_bytes_max,
+        };
+        let max = (max - open_len) as u64;
         let bytes = match len {
             126 => 2,
             127 => 8,
@@ -189,6 +205,7 @@ impl Naive<'_> {
             payload.push(byte ^ mask[(index % 4) as usize]);
         }
         if kind == DataKind::Text
+            && !self.compressed
             && let Err(error) = str::from_utf8(&payload)
             && (error.error_len().is_some() || fin && !out_of_bytes)
         {
@@ -199,7 +216,10 @@ impl Naive<'_> {
         }
         if fin {
             self.empty = 0;
-            return Ok(Some(Event::Data(kind, payload)));
+            return Ok(Some(match self.compressed {
+                true => Event::Compressed(kind, payload),
+                false => Event::Data(kind, payload),
+            }));
         }
         self.empty = if len == 0 { self.empty + 1 } else { 0 };
         if self.empty > EMPTY_FRAGMENTS_MAX {

@@ -5,13 +5,13 @@
 
 use super::Violation;
 use fanfare::broker::{ConnKey, Disconnect, Gap};
-use fanfare::ws::{self, DataKind, Decoded, Message, Opcode, Reader, Role, Rules};
+use fanfare::ws::{self, DataKind, Decoded, Message, Opcode, Reader, Role, Rsv1, Rules};
 use std::collections::VecDeque;
 
 /// Bytes of a payload that name its message.
 pub(crate) const HEADER: usize = 16;
 const KEY: [u8; 16] = *b"sixteen of these";
-const RULES: Rules = Rules { role: Role::Client, message_bytes_max: 1 << 20 };
+const RULES: Rules = Rules { role: Role::Client, rsv1: Rsv1::Reserved, message_bytes_max: 1 << 20 };
 
 /// What a message is known by: its sender and number, or, if tiny, its looks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -159,7 +159,7 @@ impl Client {
             Kind::Member { echo: true } | Kind::Poster => format!("/raw/{room}"),
         };
         let mut request = Vec::new();
-        ws::client_request(&mut request, "broker.test", &target, &KEY);
+        ws::client_request(&mut request, "broker.test", &target, &KEY, None);
         self.wire.extend(request);
     }
 
@@ -218,10 +218,10 @@ impl Client {
             return self.read_responses();
         }
         if !self.upgraded {
-            match ws::check_response(&self.seen, &KEY) {
-                Ok(Decoded::Complete(len)) => {
+            match ws::check_response(&self.seen, &KEY, None) {
+                Ok(Decoded::Complete(accepted)) => {
                     self.upgraded = true;
-                    self.seen.drain(..len);
+                    self.seen.drain(..accepted.head_bytes);
                 }
                 Ok(Decoded::Partial(_)) => return Ok(()),
                 Err(error) => return Err(self.garbled(&format!("no upgrade: {error}"))),
@@ -252,6 +252,9 @@ impl Client {
                     let sig = read_sig(kind, &payload);
                     let id = self.id;
                     self.received.push(sig.map_err(|what| Violation::garbled(id, &what))?);
+                }
+                Some(Message::Compressed { .. }) => {
+                    return Err(self.garbled("a compressed message that nobody agreed on"));
                 }
                 Some(Message::Ping(payload)) => {
                     let payload = payload.to_vec();

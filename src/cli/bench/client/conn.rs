@@ -250,10 +250,10 @@ impl Conn {
             State::Connecting(_) | State::Over => return Ok(()),
             State::Handshaking(handshake) => {
                 handshake.answer.extend_from_slice(input);
-                match check_response(&handshake.answer, &handshake.key)
+                match check_response(&handshake.answer, &handshake.key, None)
                     .map_err(Ending::Handshake)?
                 {
-                    Decoded::Complete(end) => handshake.answer.split_off(end),
+                    Decoded::Complete(accepted) => handshake.answer.split_off(accepted.head_bytes),
                     Decoded::Partial(_) => return Ok(()),
                 }
             }

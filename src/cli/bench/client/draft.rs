@@ -58,7 +58,7 @@ pub(crate) fn parse_template(raw: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ws::{Message, Reader, Role, Rules};
+    use crate::ws::{Message, Reader, Role, Rsv1, Rules};
 
     const STAMP: Stamp = Stamp { room: 1, publisher: 2, sequence: 3, due_us: 4 };
 
@@ -66,7 +66,7 @@ mod tests {
     fn sent(draft: &mut Draft, mark: Mark) -> (DataKind, Vec<u8>) {
         let mut wire = Vec::new();
         draft.push(&mut wire, mark, &STAMP, [1, 2, 3, 4]);
-        let rules = Rules { role: Role::Server, message_bytes_max: 1 << 20 };
+        let rules = Rules { role: Role::Server, rsv1: Rsv1::Reserved, message_bytes_max: 1 << 20 };
         match Reader::default().read(&mut wire, &rules).expect("a frame").message {
             Some(Message::Data { kind, payload }) => (kind, payload.to_vec()),
             other => panic!("{other:?}"),

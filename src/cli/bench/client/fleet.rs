@@ -83,7 +83,7 @@ impl Fleet {
         let mut key = [0; 16];
         fastrand::fill(&mut key);
         let mut request = Vec::new();
-        ws::client_request(&mut request, &self.address.to_string(), target, &key);
+        ws::client_request(&mut request, &self.address.to_string(), target, &key, None);
         let stream = dial(self.address, self.dialled)?;
         self.dialled += 1;
         let mut conn = Conn::new(stream, key, request);

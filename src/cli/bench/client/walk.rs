@@ -5,7 +5,7 @@
 //! however the bytes are cut, the same is seen; between messages nothing is held, and of one under
 //! way at most a header, a control frame, and the part of the payload that is looked at.
 
-use crate::ws::{Decoded, FrameHeader, Opcode, ProtocolError, Role};
+use crate::ws::{Decoded, FrameHeader, Opcode, ProtocolError, Role, Rsv1};
 
 /// Where a connection's stream of frames is: at the front of one, unless something is cut.
 #[derive(Default, Debug)]
@@ -84,7 +84,7 @@ impl Walk {
 
 /// The frame at the front of `bytes` and its length, if it is all there and no fragment.
 fn whole(bytes: &[u8], look: usize) -> Result<Option<(Option<Seen<'_>>, usize)>, ProtocolError> {
-    let header = match FrameHeader::decode(bytes, Role::Client)? {
+    let header = match FrameHeader::decode(bytes, Role::Client, Rsv1::Reserved)? {
         Decoded::Complete(header) => header,
         Decoded::Partial(_) => return Ok(None),
     };
@@ -149,7 +149,7 @@ impl Cut {
     ) -> Result<&'a [u8], ProtocolError> {
         let mut rest = input;
         loop {
-            let needed = match FrameHeader::decode(&self.header, Role::Client)? {
+            let needed = match FrameHeader::decode(&self.header, Role::Client, Rsv1::Reserved)? {
                 Decoded::Partial(needed) => needed,
                 Decoded::Complete(header) if header.opcode.is_control() => {
                     let start = header.header_bytes();
@@ -329,8 +329,13 @@ mod tests {
     fn lengths_that_add_up_to_more_than_can_be_counted_are_no_crash() {
         let mut walk = Walk::default();
         let mut cut = Cut { message: Under::Fragments, bytes: u64::MAX - 1, ..Cut::default() };
-        let header =
-            FrameHeader { fin: true, opcode: Opcode::Continuation, mask: None, payload_len: 5 };
+        let header = FrameHeader {
+            fin: true,
+            opcode: Opcode::Continuation,
+            compressed: false,
+            mask: None,
+            payload_len: 5,
+        };
         cut.begin(&header).expect("a last fragment");
         walk.0 = Some(Box::new(cut));
         let mut all = Log::new();

@@ -4,7 +4,7 @@
 //! stays where it was read. Only frames that share a send are moved together. Invariant: a part is
 //! made of whole frames, in the order of their coming.
 
-use crate::ws::{self, Decoded, FrameHeader, Opcode, ProtocolError, Role};
+use crate::ws::{self, Decoded, FrameHeader, Opcode, ProtocolError, Role, Rsv1};
 use std::ops::Range;
 
 const MASK_BYTES: usize = 4;
@@ -39,7 +39,8 @@ pub(super) fn bare(
     let mut at = 0;
     loop {
         let rest = input.get_mut(at..).unwrap_or_default();
-        let Decoded::Complete(header) = FrameHeader::decode(rest, Role::Server)? else {
+        let Decoded::Complete(header) = FrameHeader::decode(rest, Role::Server, Rsv1::Reserved)?
+        else {
             return Ok(Stop::Incomplete(at));
         };
         let header_bytes = header.header_bytes();

@@ -55,14 +55,15 @@ mod tests {
     #[test]
     fn a_handshake_is_answered_once_it_is_whole() {
         let mut request = Vec::new();
-        ws::client_request(&mut request, "127.0.0.1:1", "/raw/a?echo=0", b"the sample nonce");
+        ws::client_request(&mut request, "127.0.0.1:1", "/raw/a?echo=0", b"the sample nonce", None);
         let whole = [&request[..], b"\x81\x00"].concat();
         let greeting = Greeting::read(&whole).expect("a request").expect("all of it");
         assert_eq!((greeting.path, greeting.bytes), (&b"/raw/a"[..], request.len()));
         let mut answer = Vec::new();
         push_answer(&mut answer, greeting.key.expect("a key"));
-        let answered = ws::check_response(&answer, b"the sample nonce");
-        assert_eq!(answered, Ok(ws::Decoded::Complete(answer.len())));
+        let answered = ws::check_response(&answer, b"the sample nonce", None);
+        let accepted = ws::Accepted { head_bytes: answer.len(), deflate: None };
+        assert_eq!(answered, Ok(ws::Decoded::Complete(accepted)));
         for len in 0..request.len() {
             assert_eq!(Greeting::read(&whole[..len]).expect("a beginning"), None);
         }

@@ -1,7 +1,7 @@
 //! The Autobahn|Testsuite against the real binary: the quick cases, and that its judge can say no.
 //!
-//! Not here: the suite, its cases and what is expected of each (`tests/autobahn/`), nor the run of all
-//! cases, which takes minutes: `tests/autobahn/run`.
+//! Not here: the suite, its cases and what is expected of each (`tests/autobahn/`), nor the run of
+//! all cases, which takes minutes: `tests/autobahn/run`.
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ mod e2e;
 use e2e::broker::Broker;
 use e2e::scrape::Scraper;
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Whether the broker compresses when it is asked to.
@@ -27,6 +27,9 @@ const DELIVERIES: u64 = 6;
 
 /// The largest letter where a window is asked for: such rounds are many.
 const WINDOW_LETTER_BYTES_MAX: u64 = 65_536;
+
+/// Far more than any client needs: tests share their machine.
+const CLIENT_SECONDS_MAX: u64 = 120;
 
 /// What is asked for in one round.
 #[derive(Clone, Copy, Debug)]
@@ -150,20 +153,24 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
 }
 
+/// Ends with a failure where a message never comes.
+fn in_time(interpreter: &Path, program: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command.arg(CLIENT_SECONDS_MAX.to_string()).arg(interpreter).arg(folder().join(program));
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
 fn node(program: &str) -> Command {
     let installed = folder().join("node_modules/ws").exists();
     assert!(installed, "the Node client is not installed: tests/clients/install");
-    let mut command = Command::new("node");
-    command.arg(folder().join(program));
-    command
+    in_time("node".as_ref(), program)
 }
 
 fn python(program: &str) -> Command {
     let python = folder().join(".venv/bin/python");
     assert!(python.exists(), "the Python clients are not installed: tests/clients/install");
-    let mut command = Command::new(python);
-    command.arg(folder().join(program)).env("PYTHONDONTWRITEBYTECODE", "1");
-    command
+    in_time(&python, program)
 }
 
 fn windows(bits: impl Iterator<Item = u8>) -> impl Iterator<Item = Ask> {

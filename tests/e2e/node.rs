@@ -29,7 +29,7 @@ impl Node {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
         assert!(
             folder.join("node_modules/ws").exists(),
-            "the Node client is not installed: npm ci --prefix tests/clients"
+            "the Node client is not installed: tests/clients/install"
         );
         let mut child = Command::new("node")
             .arg(folder.join("rooms.mjs"))

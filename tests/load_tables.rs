@@ -250,7 +250,7 @@ fn shapes_have_names_of_their_own_and_fit_a_usual_machine() {
     for shape in &shapes {
         assert!(shape.connections() <= CONNECTIONS_MAX, "{}", shape.name);
         let measured = |measure: &Measure| match shape.kind {
-            Kind::Cpu => *measure == Measure::Cpu,
+            Kind::Cpu | Kind::Compressed => *measure == Measure::Cpu,
             Kind::Loops => false,
             Kind::Latency | Kind::HalfOfPeak => {
                 [Measure::P50, Measure::P99, Measure::P99_9].contains(measure)
@@ -307,7 +307,7 @@ fn rows_have_as_many_cells_as_the_head_of_their_table() {
     let weighed = json!({"bytes_per_connection": 150.0, "kept_bytes": 0});
     for shape in shapes::all() {
         let outcome = match shape.kind {
-            Kind::Cpu => table::cpu(&shape.name, FLOOR_AND_BROKER, &rounds),
+            Kind::Cpu | Kind::Compressed => table::cpu(&shape.name, FLOOR_AND_BROKER, &rounds),
             Kind::Loops => table::cpu(&shape.name, ONE_AND_TWO, &rounds),
             Kind::Latency | Kind::HalfOfPeak => table::latency(&shape.name, &rounds),
             Kind::Beside => table::beside(&shape.name, &[run(1.0)]),

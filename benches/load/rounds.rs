@@ -36,13 +36,21 @@ pub(crate) fn measure(args: &Args, shape: &Shape) -> io::Result<Outcome> {
     let few = || args.pairs.min(MEMORY_ROUNDS_MAX);
     match shape.kind {
         Kind::Cpu => {
-            let rounds = against_floor(args, shape, |server| load(args, shape, server))?;
+            let rounds = against_floor(args, shape, |_, server| load(args, shape, server))?;
             Ok(table::cpu(&shape.name, FLOOR_AND_BROKER, &rounds))
         }
         Kind::Loops => {
             let start = |nth| args.broker(if nth == 1 { 2 } else { 1 });
-            let rounds = rounds(args, shape, start, |server| load(args, shape, server))?;
+            let rounds = rounds(args, shape, start, |_, server| load(args, shape, server))?;
             Ok(table::cpu(&shape.name, ONE_AND_TWO, &rounds))
+        }
+        Kind::Compressed => {
+            let plain = of_compressed_size(args, shape)?;
+            let run = |which, server: &Server| {
+                load(args, if which == BROKER { shape } else { &plain }, server)
+            };
+            let rounds = against_floor(args, shape, run)?;
+            Ok(table::cpu(&plain.name, FLOOR_AND_BROKER, &rounds))
         }
         Kind::Latency => latency(args, shape),
         Kind::HalfOfPeak => latency(args, &at_half_of_peak(args, shape)?),
@@ -75,6 +83,7 @@ pub(crate) fn seconds(args: &Args, shape: &Shape) -> f64 {
     let (pairs, few) = (args.pairs as f64, args.pairs.min(MEMORY_ROUNDS_MAX) as f64);
     match shape.kind {
         Kind::Cpu | Kind::Loops | Kind::Latency => 3.0 * pairs * run,
+        Kind::Compressed => (3.0 * pairs + 1.0) * run,
         Kind::HalfOfPeak => (3.0 * pairs + PEAK_RUNS as f64) * run,
         Kind::Beside => pairs * (run + BESIDE_SECS),
         Kind::Memory => few * (WEIGH_SECS + joining),
@@ -83,17 +92,20 @@ pub(crate) fn seconds(args: &Args, shape: &Shape) -> f64 {
 }
 
 fn latency(args: &Args, shape: &Shape) -> io::Result<Outcome> {
-    let rounds = against_floor(args, shape, |server| load(args, shape, server))?;
+    let rounds = against_floor(args, shape, |_, server| load(args, shape, server))?;
     Ok(table::latency(&shape.name, &rounds))
 }
+
+/// Which of a round's three runs is the broker's.
+const BROKER: usize = 1;
 
 /// Floor, broker and floor.
 fn against_floor(
     args: &Args,
     shape: &Shape,
-    run: impl Fn(&Server) -> io::Result<Run>,
+    run: impl Fn(usize, &Server) -> io::Result<Run>,
 ) -> io::Result<Vec<Round>> {
-    let start = |nth| if nth == 1 { args.broker(1) } else { args.floor(shape) };
+    let start = |nth| if nth == BROKER { args.broker(1) } else { args.floor(shape) };
     rounds(args, shape, start, run)
 }
 
@@ -101,14 +113,14 @@ fn rounds(
     args: &Args,
     shape: &Shape,
     start: impl Fn(usize) -> io::Result<Server>,
-    run: impl Fn(&Server) -> io::Result<Run>,
+    run: impl Fn(usize, &Server) -> io::Result<Run>,
 ) -> io::Result<Vec<Round>> {
     (0..args.pairs)
         .map(|nth| {
             note(&format!("{}: round {} of {}", shape.name, nth + 1, args.pairs));
             let mut round = Round::default();
             for which in order(nth) {
-                let measured = run(&start(which)?)?;
+                let measured = run(which, &start(which)?)?;
                 if let Some(place) = round.0.get_mut(which) {
                     *place = measured;
                 }
@@ -142,6 +154,23 @@ fn beside(args: &Args, shape: &Shape, server: &Server) -> io::Result<Run> {
     run.is_client_bottleneck |= large.is_client_bottleneck || run.client_cores > BUSY_CORES;
     run.faults.extend(large.faults);
     Ok(run)
+}
+
+/// The shape as it is to be asked of the floor: without compression, and with payloads as long as
+/// those that the broker makes of its messages.
+fn of_compressed_size(args: &Args, shape: &Shape) -> io::Result<Shape> {
+    note(&format!("{}: how small its messages get", shape.name));
+    let line = for_secs(&shape.client, args.secs);
+    let report = args.broker(1)?.measure(&line, args.client_cpu)?;
+    let bytes = number(&report, "/wire_bytes_each").map_err(io::Error::other)?.round();
+    let mut plain = shape.clone();
+    plain.name = format!("{}, {bytes} B on the wire", shape.name);
+    plain.client.retain(|word| word != "--deflate");
+    let size = plain.client.iter().position(|word| word == "--size").map(|at| at + 1);
+    if let Some(place) = size.and_then(|at| plain.client.get_mut(at)) {
+        *place = bytes.to_string();
+    }
+    Ok(plain)
 }
 
 /// The shape at half of the rate at which the floor can do no more.

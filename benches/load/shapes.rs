@@ -23,6 +23,8 @@ pub(crate) struct Shape {
 pub(crate) enum Kind {
     /// CPU time of the server for each delivery or cycle.
     Cpu,
+    /// The same with messages compressed, against a floor that sends as many bytes plain.
+    Compressed,
     /// The same of two loops, against one.
     Loops,
     /// Latency at a rate that both can bear.
@@ -107,6 +109,18 @@ impl Shape {
         })
     }
 
+    /// 1 KiB of JSON to members that all offered compression.
+    fn compressed(members: usize) -> Self {
+        let client = format!("--subs {members} --size 1024 --window 16 --zero-mask");
+        let shape = Self::new(
+            &format!("1 room x {members}, 1024 B of JSON, 16 outstanding, joined, compressed"),
+            Kind::Compressed,
+            "--kind fanout --join 16",
+            &format!("{client} --content json --deflate"),
+        );
+        if members == 1_000 { shape.reaching(&[(Measure::Cpu, 1.3)]) } else { shape }
+    }
+
     /// Two loops against one: one round's second run is of two.
     fn two_loops(rooms: usize, members: usize) -> Self {
         let of_one = Self::fan_out(rooms, members, 128, 1);
@@ -163,12 +177,14 @@ pub(crate) fn all() -> Vec<Shape> {
     for (rooms, members) in [(100, 100), (1_000, 10), (10_000, 1)] {
         shapes.extend([1, 64].map(|window| Shape::fan_out(rooms, members, 128, window)));
     }
+    shapes.extend([1, 10, 1_000].map(Shape::compressed));
     shapes.extend(cycles());
     shapes.extend([Shape::two_loops(1, 1_000), Shape::two_loops(1_000, 10)]);
     shapes.extend(latencies());
     for (name, client) in [
         ("idle, 15000 in 1 room", "idle --conns 15000"),
         ("idle, 15000 in 1500 rooms", "idle --conns 15000 --rooms 1500"),
+        ("idle, 15000 in 1 room, compression agreed", "idle --conns 15000 --deflate"),
     ] {
         shapes.push(Shape::new(name, Kind::Memory, "", client).reaching(&AT_REST));
     }

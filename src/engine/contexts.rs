@@ -217,3 +217,7 @@ impl Shard {
 const fn keeps_context(agreement: Agreement) -> bool {
     !agreement.server_no_context_takeover || !agreement.client_no_context_takeover
 }
+
+#[cfg(test)]
+#[path = "contexts_tests.rs"]
+mod tests;

@@ -10,6 +10,7 @@ use super::outbox::{Chunk, Content, frame_end, frames_between};
 use super::session::{Membership, Phase};
 use super::shard::{Notice, Shard};
 use crate::broker::{ConnKey, Disconnect, Gap, GapReason, Now, Overflow, RoomHandle, RoomOptions};
+use crate::limits::BACKLOG_SEGMENT_BYTES;
 
 /// Messages dropped from one outbox in one go.
 #[derive(Debug, Default)]
@@ -93,6 +94,17 @@ impl Shard {
         self.mark_dirty(key.index, true);
     }
 
+    /// Takes in what is left of a piece whose rest was dropped; it is not to pin that too.
+    fn take_in_part(&mut self, key: ConnKey, part: Chunk) {
+        let capacity = self.buffers.capacity(part.buffer);
+        if capacity <= BACKLOG_SEGMENT_BYTES || part.len() as usize >= capacity / 5 * 4 {
+            return self.take_in(key, part);
+        }
+        let own = copy(&mut self.buffers, &part);
+        self.take_in(key, own);
+        self.buffers.release(own.buffer);
+    }
+
     /// Takes in as many of the piece's first messages as fit.
     fn drop_newest(&mut self, key: ConnKey, piece: Chunk, options: &RoomOptions) {
         let Some((run, frames)) = self.run_of(piece) else { return };
@@ -114,7 +126,7 @@ impl Shard {
         dropped.add(run.first_seq + (first as u64) + u64::from(kept), piece.messages - kept);
         let room = run.room;
         if kept > 0 {
-            self.take_in(key, Chunk { end, messages: kept, ..piece });
+            self.take_in_part(key, Chunk { end, messages: kept, ..piece });
         }
         self.record(key, room, &dropped, GapReason::SlowConsumer);
     }

@@ -6,7 +6,7 @@ use super::hash::HashKey;
 use super::settings::Settings;
 use super::shard::{Admission, Notice, Progress, Setup, Shard};
 use crate::broker::{ConnKey, Gap, LoopId, Now, RoomOptions, RoomPolicies};
-use crate::ws::{self, Opcode};
+use crate::ws::{self, DeflateOffer, Opcode};
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -18,13 +18,18 @@ pub(super) struct Rig {
 impl Rig {
     /// One loop, all of whose rooms have these options.
     pub(super) fn new(options: RoomOptions) -> Self {
+        Self::with(options, Settings::default())
+    }
+
+    /// The same under other settings.
+    pub(super) fn with(options: RoomOptions, settings: Settings) -> Self {
         let policies = RoomPolicies::new(options, Vec::new());
         let setup = Setup {
             id: LoopId(0),
             loops: 1,
             room_key: HashKey([1, 2]),
             epoch_key: HashKey([3, 4]),
-            settings: Arc::new(Settings { policies, ..Settings::default() }),
+            settings: Arc::new(Settings { policies, ..settings }),
             stopwatch: || 0,
         };
         let now = Now::default();
@@ -43,9 +48,14 @@ impl Rig {
 
     /// Asks for a WebSocket.
     pub(super) fn ask_for(&mut self, target: &str) -> ConnKey {
+        self.ask_offering(target, None)
+    }
+
+    /// Asks for a WebSocket, and perhaps for compression.
+    pub(super) fn ask_offering(&mut self, target: &str, offer: Option<DeflateOffer>) -> ConnKey {
         let key = self.open();
         let mut request = Vec::new();
-        ws::client_request(&mut request, "broker.test", target, &[7; 16], None);
+        ws::client_request(&mut request, "broker.test", target, &[7; 16], offer);
         self.shard.handle_bytes(key, &mut request, self.now);
         key
     }

@@ -5,7 +5,10 @@
 
 use super::Violation;
 use fanfare::broker::{ConnKey, Disconnect, Gap};
-use fanfare::ws::{self, DataKind, Decoded, Message, Opcode, Reader, Role, Rsv1, Rules};
+use fanfare::ws::{
+    self, Agreement, ClientWindow, Context, DataKind, Decoded, Deflated, Deflater, DeflateOffer,
+    Inflater, Level, Message, Opcode, Reader, Role, Rsv1, Rules, WindowBits,
+};
 use std::collections::VecDeque;
 
 /// Bytes of a payload that name its message.
@@ -59,6 +62,13 @@ pub(crate) struct Ack {
     pub(crate) receivers: u32,
 }
 
+/// What came of the offer.
+#[derive(Debug)]
+struct Packing {
+    inflater: Inflater,
+    deflater: Deflater,
+}
+
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) id: u32,
@@ -94,14 +104,19 @@ pub(crate) struct Client {
     pub(crate) pings_sent: usize,
     pub(crate) close: Option<Option<u16>>,
     pub(crate) gone: Option<(Disconnect, Option<u16>)>,
+    /// What of compression it offers.
+    offer: Option<DeflateOffer>,
+    packing: Option<Packing>,
     reader: Reader,
     seen: Vec<u8>,
     next: u32,
 }
 
 impl Client {
-    pub(crate) fn new(id: usize, shard: usize, room: usize, kind: Kind) -> Self {
+    pub(crate) fn new(id: usize, shard: usize, room: usize, kind: Kind, offer: u8) -> Self {
         Self {
+            offer: offer_of(offer),
+            packing: None,
             id: u32::try_from(id).expect("few clients"),
             shard,
             room,
@@ -159,7 +174,7 @@ impl Client {
             Kind::Member { echo: true } | Kind::Poster => format!("/raw/{room}"),
         };
         let mut request = Vec::new();
-        ws::client_request(&mut request, "broker.test", &target, &KEY, None);
+        ws::client_request(&mut request, "broker.test", &target, &KEY, self.offer);
         self.wire.extend(request);
     }
 
@@ -168,7 +183,12 @@ impl Client {
         let (payload, kind) = self.compose(len);
         if self.is_member() {
             let mut frame = Vec::new();
-            ws::push_masked_frame(&mut frame, kind.opcode(), &payload, mask);
+            let packed = self.packing.as_mut().filter(|_| chunked).map(|packing| {
+                packing.deflater.push_masked_frame(&mut frame, kind, &payload, mask)
+            });
+            if !matches!(packed, Some(Deflated::Smaller { .. })) {
+                ws::push_masked_frame(&mut frame, kind.opcode(), &payload, mask);
+            }
             return self.wire.extend(frame);
         }
         let media = if kind == DataKind::Text { "text/plain" } else { "application/octet-stream" };
@@ -218,9 +238,10 @@ impl Client {
             return self.read_responses();
         }
         if !self.upgraded {
-            match ws::check_response(&self.seen, &KEY, None) {
+            match ws::check_response(&self.seen, &KEY, self.offer) {
                 Ok(Decoded::Complete(accepted)) => {
                     self.upgraded = true;
+                    self.packing = accepted.deflate.map(Packing::new);
                     self.seen.drain(..accepted.head_bytes);
                 }
                 Ok(Decoded::Partial(_)) => return Ok(()),
@@ -240,7 +261,8 @@ impl Client {
             if self.close.is_some() {
                 return Err(self.garbled("bytes after the close frame"));
             }
-            let step = match self.reader.read(&mut seen[at..], &RULES) {
+            let rsv1 = self.packing.as_ref().map_or(Rsv1::Reserved, |_| Rsv1::Compressed);
+            let step = match self.reader.read(&mut seen[at..], &Rules { rsv1, ..RULES }) {
                 Ok(step) => step,
                 Err(error) => return Err(Violation::garbled(self.id, &format!("{error}"))),
             };
@@ -253,8 +275,14 @@ impl Client {
                     let id = self.id;
                     self.received.push(sig.map_err(|what| Violation::garbled(id, &what))?);
                 }
-                Some(Message::Compressed { .. }) => {
-                    return Err(self.garbled("a compressed message that nobody agreed on"));
+                Some(Message::Compressed { kind, payload }) => {
+                    let id = self.id;
+                    let garbled = |what: &str| Violation::garbled(id, what);
+                    let packing = self.packing.as_mut().ok_or_else(|| garbled("unagreed on"))?;
+                    let inflated = packing.inflater.message(kind, &payload, 1 << 20);
+                    let inflated = inflated.map_err(|error| garbled(&error.to_string()))?;
+                    let sig = read_sig(kind, inflated).map_err(|what| garbled(&what))?;
+                    self.received.push(sig);
                 }
                 Some(Message::Ping(payload)) => {
                     let payload = payload.to_vec();
@@ -303,6 +331,33 @@ impl Client {
 
     fn garbled(&self, what: &str) -> Violation {
         Violation::garbled(self.id, what)
+    }
+}
+
+/// One of the things that clients offer.
+const fn offer_of(number: u8) -> Option<DeflateOffer> {
+    let bare = DeflateOffer {
+        server_no_context_takeover: false,
+        client_no_context_takeover: false,
+        server_max_window_bits: None,
+        client_max_window_bits: ClientWindow::Unsaid,
+    };
+    match number % 8 {
+        0 | 1 => Some(bare),
+        2 => Some(DeflateOffer { server_max_window_bits: Some(WindowBits::Twelve), ..bare }),
+        3 => Some(DeflateOffer { server_no_context_takeover: true, ..bare }),
+        4 => Some(DeflateOffer { client_no_context_takeover: true, ..bare }),
+        _ => None,
+    }
+}
+
+impl Packing {
+    fn new(agreement: Agreement) -> Self {
+        let context = |reset| if reset { Context::Reset } else { Context::Kept };
+        let inflater = Inflater::new(context(agreement.server_no_context_takeover));
+        let context = context(agreement.client_no_context_takeover);
+        let deflater = Deflater::new(agreement.client_window(), Level::MIN, context);
+        Self { inflater, deflater }
     }
 }
 

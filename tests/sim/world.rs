@@ -6,9 +6,9 @@
 
 use super::client::{Client, Ending, Kernel, Kind};
 use super::{Law, Mutation, Violation, hold};
-use fanfare::broker::{ConnKey, LoopId, Now, Overflow, RawDrops, RoomOptions};
+use fanfare::broker::{Compression, ConnKey, LoopId, Now, Overflow, RawDrops, RoomOptions};
 use fanfare::broker::{RoomPattern, RoomPolicies};
-use fanfare::engine::{Batch, HashKey, Settings, Setup, Shard};
+use fanfare::engine::{Batch, CompressionSettings, HashKey, Settings, Setup, Shard};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -97,7 +97,7 @@ impl World {
 
     pub(crate) fn open_at(&mut self, shard: usize, room: usize, kind: Kind) -> usize {
         let id = self.clients.len();
-        let mut client = Client::new(id, shard, room, kind);
+        let mut client = Client::new(id, shard, room, kind, self.dice.u8(..));
         client.heard_at = self.now.mono_ms;
         if client.is_member() {
             client.push_handshake(&self.rooms[room].name);
@@ -215,7 +215,11 @@ fn plan(nth: usize, dice: &mut fastrand::Rng) -> RoomPlan {
         ])
         .unwrap_or_default();
     let raw_drops = if dice.u8(..5) == 0 { RawDrops::Disconnect } else { RawDrops::Silent };
+    let compression = dice
+        .choice([Compression::Shared, Compression::Off, Compression::Private])
+        .unwrap_or_default();
     let options = RoomOptions {
+        compression,
         overflow,
         raw_drops,
         outbox_bytes_max: 1 << dice.u32(9..20),
@@ -230,5 +234,7 @@ fn settings(rooms: &[RoomPlan]) -> Settings {
         (RoomPattern::parse(&room.name).expect("a room's name is a pattern"), room.options)
     };
     let policies = RoomPolicies::new(RoomOptions::default(), rooms.iter().map(pattern).collect());
-    Settings { policies, ..Settings::default() }
+    let compression =
+        CompressionSettings { threshold_bytes: 32, contexts_max: 4, ..CompressionSettings::default() };
+    Settings { policies, compression, ..Settings::default() }
 }

@@ -4,7 +4,7 @@
 //! way when waiting was given up has failed.
 
 use super::bounds::connections;
-use super::client::{Ending, Fleet, Happening, STAMP_BYTES, fill};
+use super::client::{Ending, Fleet, Happening, Manner, STAMP_BYTES, fill};
 use super::clock::Clock;
 use super::error::BenchError;
 use super::progress::Progress;
@@ -43,6 +43,9 @@ pub(super) struct Args {
     /// What the names of the rooms begin with
     #[arg(long, default_value = "bench")]
     room: String,
+    /// Offer permessage-deflate
+    #[arg(long)]
+    deflate: bool,
     /// The path of a room's WebSocket
     #[arg(long, value_name = "PATH", default_value = "/raw/{room}")]
     path_template: String,
@@ -200,7 +203,8 @@ impl Stages {
 impl<'a> Churn<'a> {
     fn new(args: &'a Args) -> Result<Self, BenchError> {
         let clock = Clock::start();
-        let fleet = Fleet::new(args.target.addr, STAMP_BYTES, clock)?;
+        let manner = Manner { look: STAMP_BYTES, deflate: args.deflate };
+        let fleet = Fleet::new(args.target.addr, manner, clock)?;
         let stages = Stages::new(args.window);
         Ok(Self { args, fleet, clock, progress: Progress::new(), dialled: 0, stages })
     }

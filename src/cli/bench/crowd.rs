@@ -7,9 +7,7 @@
 //! receipt of a message of this very phase is a latency and a credit.
 
 use super::bounds::UNDER_WAY_BYTES_MAX;
-use super::client::{
-    Brought, Draft, Ending, Faults, Fleet, Happening, Receipt, STAMP_BYTES, fill, mask,
-};
+use super::client::{Brought, Draft, Ending, Faults, fill, Fleet, Happening, Manner, mask, Receipt, STAMP_BYTES, Unpacker};
 use super::clock::{Clock, busy_us};
 use super::error::BenchError;
 use super::latency::Latency;
@@ -48,6 +46,8 @@ pub(super) struct Crowd {
     /// Connections with messages queued.
     unsent: Vec<usize>,
     stamp_at: usize,
+    unpacker: Unpacker,
+    wire: Wire,
     /// Bytes that may wait to be sent for one publisher.
     backlog_max: usize,
     ended: Ended,
@@ -83,6 +83,15 @@ impl Ended {
     }
 }
 
+/// Messages as they came, the late and the faulty among them.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Wire {
+    pub(super) messages: u64,
+    pub(super) compressed: u64,
+    /// Payload bytes, of compressed ones compressed.
+    pub(super) bytes: u64,
+}
+
 /// What one phase was. All of it is about the messages that were published in it.
 #[derive(Debug)]
 pub(super) struct Phase {
@@ -97,6 +106,7 @@ pub(super) struct Phase {
     pub(super) faults: Faults,
     /// What our reads brought.
     pub(super) brought: Brought,
+    pub(super) wire: Wire,
     /// The share of a core that we used while there was something to publish.
     pub(super) busy_share: f64,
 }
@@ -110,7 +120,7 @@ impl Crowd {
         progress: &mut Progress,
     ) -> Result<Self, BenchError> {
         let look = if shape.message.is_some() { LOOK_TEMPLATED } else { STAMP_BYTES };
-        let mut fleet = Fleet::new(address, look, clock)?;
+        let mut fleet = Fleet::new(address, Manner { look, deflate: shape.deflate }, clock)?;
         let members = seats(&shape);
         let publishers = publishers(&members);
         let wanted = members.len();
@@ -134,6 +144,8 @@ impl Crowd {
             ready: Vec::new(),
             unsent: Vec::new(),
             stamp_at: 0,
+            unpacker: Unpacker::new(look),
+            wire: Wire::default(),
             ended: Ended::default(),
         };
         crowd.join()?;
@@ -174,6 +186,7 @@ impl Crowd {
         let end_us = start_us + u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
         let round = Round::new(&self.shape, start_us, &mut fastrand::Rng::new());
         self.past = Some(std::mem::replace(&mut self.round, round));
+        self.wire = Wire::default();
         let (brought, busy) = (self.fleet.brought(), Busy::since(start_us));
         let mut busy_share = None;
         let mut schedule = Schedule::new(self.shape.pace, start_us, end_us);
@@ -216,6 +229,7 @@ impl Crowd {
             behind_us_max,
             faults: self.round.faults(),
             brought: self.fleet.brought().since(brought),
+            wire: self.wire,
             busy_share: busy_share.unwrap_or_default(),
         })
     }
@@ -223,9 +237,18 @@ impl Crowd {
     /// Reads what came.
     fn turn(&mut self, latency: &mut Latency) -> Result<(), BenchError> {
         let Self { fleet, round, past, members, publishers, ended, stamp_at, ready, .. } = self;
+        let (unpacker, wire) = (&mut self.unpacker, &mut self.wire);
         fleet.turn(Some(TURN), |conn, now_us, happening| match happening {
-            Happening::Message { front, bytes } => {
+            Happening::Message { front, bytes, compressed } => {
                 let Some(member) = members.get(conn) else { return };
+                wire.messages += 1;
+                wire.bytes += bytes;
+                wire.compressed += u64::from(compressed);
+                let (front, bytes) = match compressed {
+                    // What can't be inflated has no stamp either.
+                    true => unpacker.unpack(front).unwrap_or_default(),
+                    false => (front, bytes),
+                };
                 let Some(stamp) = round.mark.find(front, stamp_at) else {
                     // What the phase before is still owed is no fault and no delivery of this one.
                     let late = past.as_mut().and_then(|past| {

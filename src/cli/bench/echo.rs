@@ -1,7 +1,7 @@
 //! `fanfare bench echo`: each connection sends a message and waits until it comes back.
 
 use super::bounds::connections;
-use super::client::Masking;
+use super::client::{Content, Masking};
 use super::pace::Pace;
 use super::run::{Limits, Timing, execute};
 use super::shape::Shape;
@@ -25,6 +25,12 @@ pub(super) struct Args {
     /// Payload bytes of each message, from 40 to 16777216
     #[arg(long, value_name = "B", default_value_t = 512)]
     size: usize,
+    /// What messages are made of
+    #[arg(long, value_enum, default_value_t = Content::Dots)]
+    content: Content,
+    /// Offer permessage-deflate
+    #[arg(long)]
+    deflate: bool,
     /// Messages each connection has under way
     #[arg(long, value_name = "N", default_value = "1")]
     window: NonZeroU32,
@@ -43,6 +49,8 @@ pub(super) fn run(args: &Args) -> ExitCode {
         size: args.size,
         kind: DataKind::Binary,
         masking: Masking::Random,
+        content: args.content,
+        deflate: args.deflate,
         pace: Pace::Window(args.window.get()),
         path: args.path.clone(),
         message: None,

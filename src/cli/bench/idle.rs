@@ -4,7 +4,7 @@
 //! changing when the wait was over says so.
 
 use super::bounds::connections;
-use super::client::{Fleet, Happening, STAMP_BYTES, fill};
+use super::client::{Fleet, Happening, Manner, STAMP_BYTES, fill};
 use super::clock::Clock;
 use super::error::BenchError;
 use super::progress::Progress;
@@ -40,6 +40,9 @@ pub(super) struct Args {
     /// The room, or what the names of all rooms begin with
     #[arg(long, default_value = "bench")]
     room: String,
+    /// Offer permessage-deflate
+    #[arg(long)]
+    deflate: bool,
     /// The path of a room's WebSocket
     #[arg(long, value_name = "PATH", default_value = "/raw/{room}")]
     path_template: String,
@@ -83,7 +86,8 @@ fn measure(args: &Args) -> Result<Report, BenchError> {
     let server = args.target.required_server()?;
     let clock = Clock::start();
     let mut progress = Progress::new();
-    let mut fleet = Fleet::new(args.target.addr, STAMP_BYTES, clock)?;
+    let manner = Manner { look: STAMP_BYTES, deflate: args.deflate };
+    let mut fleet = Fleet::new(args.target.addr, manner, clock)?;
     let look = |fleet: &mut Fleet| settle(fleet, clock, SETTLE_US_MAX, || server.resident_bytes());
     fleet.open_all((0..WARM_UP_CONNS).map(|nth| args.target_of(nth)), |_| {})?;
     fleet.drop_all();
@@ -202,7 +206,7 @@ mod tests {
     fn look(patience_us: u64, next: impl Fn(u64) -> u64) -> Look {
         let clock = Clock::start();
         let address = "127.0.0.1:1".parse().expect("an address");
-        let mut fleet = Fleet::new(address, STAMP_BYTES, clock).expect("a poll");
+        let mut fleet = Fleet::new(address, Manner { look: STAMP_BYTES, deflate: false }, clock).expect("a poll");
         let bytes = Cell::new(0);
         let resident = || Ok(bytes.replace(next(bytes.get())));
         settle(&mut fleet, clock, patience_us, resident).expect("nobody leaves")

@@ -37,6 +37,10 @@ pub(super) struct Report {
     damaged: u64,
     /// Messages of the warm-up that have not come at all.
     pub(super) warm_up_lost: u64,
+    /// Messages that came compressed.
+    compressed: u64,
+    /// Payload bytes of a message as it came.
+    wire_bytes_each: Option<f64>,
     connections_ended: usize,
     first_ending: Option<String>,
     /// Messages that each write of the server carried, where it says so itself.
@@ -108,6 +112,9 @@ impl Report {
             unknown: faults.unknown,
             damaged: faults.damaged,
             warm_up_lost: crowd.lost_before(),
+            compressed: phase.wire.compressed,
+            wire_bytes_each: (phase.wire.messages > 0)
+                .then(|| phase.wire.bytes as f64 / phase.wire.messages as f64),
             connections_ended: crowd.ended().count,
             first_ending: crowd.ended().first.as_ref().map(ToString::to_string),
             messages_per_send: None,
@@ -133,6 +140,9 @@ impl fmt::Display for Report {
             "rooms       {} of {} members, {} publishing {} bytes each",
             self.rooms, self.members_per_room, self.publishers_per_room, self.payload_bytes
         )?;
+        if let Some(bytes) = self.wire_bytes_each.filter(|_| self.compressed > 0) {
+            writeln!(f, "compressed  {} messages came so; {bytes:.1} bytes each", self.compressed)?;
+        }
         writeln!(
             f,
             "deliveries  {} in {:.2} s: {:.0} a second, of {} messages",

@@ -2,7 +2,7 @@
 
 pub(super) use super::bounds::at_least_one;
 use super::bounds::{SECONDS_MAX, connections, positive, rate, seconds};
-use super::client::{Masking, parse_template};
+use super::client::{Content, Masking, parse_template};
 use super::clock::Clock;
 use super::crowd::Crowd;
 use super::error::BenchError;
@@ -56,6 +56,12 @@ pub(super) struct Args {
     /// Mask what is published with zeros, so that a server may send it on as it lies in its buffer
     #[arg(long)]
     zero_mask: bool,
+    /// What messages are made of
+    #[arg(long, value_enum, default_value_t = Content::Dots, conflicts_with = "message_template")]
+    content: Content,
+    /// Offer permessage-deflate; what is published is not compressed
+    #[arg(long)]
+    deflate: bool,
     /// The path of a room's WebSocket
     #[arg(long, value_name = "PATH", default_value = "/raw/{room}")]
     path_template: String,
@@ -150,6 +156,8 @@ impl Args {
             size: self.size,
             kind: if self.text { DataKind::Text } else { DataKind::Binary },
             masking: if self.zero_mask { Masking::Zeros } else { Masking::Random },
+            content: self.content,
+            deflate: self.deflate,
             pace: self.rate.map_or(Pace::Window(window), Pace::Rate),
             path: self.path_template.clone(),
             message: self.message_template.clone(),

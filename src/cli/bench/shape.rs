@@ -4,7 +4,7 @@
 //! into the numbers of a stamp.
 
 use super::bounds::{ACCOUNTS_MAX, CONNECTIONS_MAX, SIZE_BYTES_MAX, UNDER_WAY_BYTES_MAX, product};
-use super::client::{Draft, Masking, STAMP_BYTES, fill};
+use super::client::{Content, Draft, Masking, STAMP_BYTES, fill};
 use super::pace::Pace;
 use crate::ws::DataKind;
 
@@ -21,6 +21,9 @@ pub(super) struct Shape {
     pub(super) size: usize,
     pub(super) kind: DataKind,
     pub(super) masking: Masking,
+    pub(super) content: Content,
+    /// Whether members offer permessage-deflate.
+    pub(super) deflate: bool,
     pub(super) pace: Pace,
     /// The request target, `{room}` for the room's name.
     pub(super) path: String,
@@ -80,7 +83,7 @@ impl Shape {
     /// What is sent: one draft for all rooms, or one each where the template names the room.
     pub(super) fn drafts(&self) -> Vec<Draft> {
         match &self.message {
-            None => vec![Draft::plain(self.kind, self.size)],
+            None => vec![Draft::plain(self.kind, self.content, self.size)],
             Some(template) => (0..)
                 .take(self.rooms)
                 .map(|room| Draft::templated(template, &self.room_name(room), self.size))
@@ -99,6 +102,8 @@ impl Shape {
             size: 128,
             kind: DataKind::Binary,
             masking: Masking::Random,
+            content: Content::Dots,
+            deflate: false,
             pace: Pace::Window(1),
             path: "/raw/{room}".to_owned(),
             message: None,

@@ -3,9 +3,12 @@
 //! Invariants: after [`Ending`] nothing more is told and the socket is closed; pings are answered
 //! here; what the kernel did not take is kept and goes first.
 
+use super::fleet::Manner;
 use super::walk::{Seen, Walk};
 use crate::cli::bench::clock::Clock;
-use crate::ws::{self, ClientHandshakeError, Decoded, Opcode, ProtocolError, check_response};
+use crate::ws::{
+    self, Accepted, ClientHandshakeError, Decoded, Opcode, ProtocolError, Rsv1, check_response,
+};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -29,7 +32,7 @@ enum State {
     /// The request waits in `out`.
     Connecting(Box<Handshake>),
     Handshaking(Box<Handshake>),
-    Open,
+    Open(Rsv1),
     Over,
 }
 
@@ -46,10 +49,12 @@ pub(crate) enum Happening<'a> {
     Opened,
     /// The last byte of a message came.
     Message {
-        /// The front of its payload.
+        /// The front of its payload; all of it where it is compressed.
         front: &'a [u8],
         /// Payload bytes in all.
         bytes: u64,
+        /// Whether the payload is compressed.
+        compressed: bool,
     },
     /// It is over.
     Closed(Ending),
@@ -92,7 +97,7 @@ impl From<io::Error> for Ending {
 /// What all connections share while they read.
 pub(super) struct Reading<'a> {
     pub(super) input: &'a mut [u8],
-    pub(super) look: usize,
+    pub(super) manner: Manner,
     pub(super) clock: Clock,
     pub(super) brought: &'a mut Brought,
 }
@@ -145,7 +150,7 @@ impl Conn {
 
     /// Whether it is past its handshake and not over.
     pub(super) const fn is_open(&self) -> bool {
-        matches!(self.state, State::Open)
+        matches!(self.state, State::Open(_))
     }
 
     /// Reacts to readiness; `tell` gets the time of the read with each happening.
@@ -225,7 +230,7 @@ impl Conn {
             let is_full = count == reading.input.len();
             let input = reading.input.get(..count).unwrap_or_default();
             let before = reading.brought.messages;
-            let taken = self.handle_input(input, reading.look, &mut |happening| {
+            let taken = self.handle_input(input, reading.manner, &mut |happening| {
                 reading.brought.messages +=
                     u64::from(matches!(happening, Happening::Message { .. }));
                 tell(now_us, happening);
@@ -242,40 +247,49 @@ impl Conn {
     fn handle_input(
         &mut self,
         input: &[u8],
-        look: usize,
+        manner: Manner,
         tell: &mut impl FnMut(Happening<'_>),
     ) -> Result<(), Ending> {
-        let frames = match &mut self.state {
-            State::Open => return self.walk(input, look, tell),
+        let (frames, rsv1) = match &mut self.state {
+            State::Open(rsv1) => {
+                let rsv1 = *rsv1;
+                return self.walk(input, (manner.look, rsv1), tell);
+            }
             State::Connecting(_) | State::Over => return Ok(()),
             State::Handshaking(handshake) => {
                 handshake.answer.extend_from_slice(input);
-                match check_response(&handshake.answer, &handshake.key, None)
+                let offer = manner.offer();
+                match check_response(&handshake.answer, &handshake.key, offer)
                     .map_err(Ending::Handshake)?
                 {
-                    Decoded::Complete(accepted) => handshake.answer.split_off(accepted.head_bytes),
+                    Decoded::Complete(Accepted { head_bytes, deflate }) => {
+                        let agreed = deflate.map_or(Rsv1::Reserved, |_| Rsv1::Compressed);
+                        (handshake.answer.split_off(head_bytes), agreed)
+                    }
                     Decoded::Partial(_) => return Ok(()),
                 }
             }
         };
-        self.state = State::Open;
+        self.state = State::Open(rsv1);
         self.out = Vec::new(); // The request's bytes, of a connection that may never write again.
         self.written = 0;
         tell(Happening::Opened);
-        self.walk(&frames, look, tell)
+        self.walk(&frames, (manner.look, rsv1), tell)
     }
 
     fn walk(
         &mut self,
         input: &[u8],
-        look: usize,
+        looks: (usize, Rsv1),
         tell: &mut impl FnMut(Happening<'_>),
     ) -> Result<(), Ending> {
         let Self { walk, out, .. } = self;
         let queued = out.len();
         let mut close = None;
-        walk.walk(input, look, |seen| match seen {
-            Seen::Message { front, bytes } => tell(Happening::Message { front, bytes }),
+        walk.walk(input, looks, |seen| match seen {
+            Seen::Message { front, bytes, compressed } => {
+                tell(Happening::Message { front, bytes, compressed });
+            }
             Seen::Ping(payload) => ws::push_masked_frame(out, Opcode::Pong, payload, mask()),
             Seen::Close(payload) => {
                 close = Some(payload.first_chunk().copied().map(u16::from_be_bytes))

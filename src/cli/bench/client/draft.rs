@@ -8,6 +8,15 @@ const PAYLOAD: &str = "{payload}";
 /// What stands for the room's name in a template.
 const ROOM: &str = "{room}";
 
+/// What a message is made of beside its stamp.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum Content {
+    /// Nothing but dots
+    Dots,
+    /// A JSON document, which compresses as such documents do
+    Json,
+}
+
 /// One room's message.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
@@ -18,8 +27,12 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// A message of exactly `bytes` bytes, at least [`STAMP_BYTES`].
-    pub(crate) fn plain(kind: DataKind, bytes: usize) -> Self {
-        let payload = vec![b'.'; bytes.max(STAMP_BYTES)];
+    pub(crate) fn plain(kind: DataKind, content: Content, bytes: usize) -> Self {
+        let bytes = bytes.max(STAMP_BYTES);
+        let payload = match content {
+            Content::Dots => vec![b'.'; bytes],
+            Content::Json => document(bytes),
+        };
         Self { opcode: kind.opcode(), payload, stamp_at: 0 }
     }
 
@@ -40,6 +53,23 @@ impl Draft {
         }
         ws::push_masked_frame(out, self.opcode, &self.payload, mask);
     }
+}
+
+/// Text like a list of orders in JSON, behind room for a stamp; the same for the same length.
+fn document(bytes: usize) -> Vec<u8> {
+    let mut dice = fastrand::Rng::with_seed(7);
+    let mut text = ".".repeat(STAMP_BYTES);
+    while text.len() < bytes {
+        let (id, quantity, price) = (dice.u32(10_000..99_999), dice.u8(1..20), dice.u32(99..9_999));
+        let state = dice.choice(["open", "paid", "shipped", "returned"]).unwrap_or_default();
+        text.push_str(&format!(
+            "{{\"order\":{id},\"quantity\":{quantity},\"price\":\"{}.{:02}\",\"state\":\"{state}\"}},",
+            price / 100,
+            price % 100
+        ));
+    }
+    text.truncate(bytes);
+    text.into_bytes()
 }
 
 /// `template` with the room's name filled in.
@@ -77,7 +107,7 @@ mod tests {
     fn a_plain_message_has_its_size_and_its_stamp_in_front() {
         let mark = Mark::new(&mut fastrand::Rng::with_seed(1));
         for bytes in [STAMP_BYTES, 128, 70_000] {
-            let (kind, payload) = sent(&mut Draft::plain(DataKind::Binary, bytes), mark);
+            let (kind, payload) = sent(&mut Draft::plain(DataKind::Binary, Content::Json, bytes), mark);
             assert_eq!((kind, payload.len()), (DataKind::Binary, bytes));
             let mut at = 0;
             assert_eq!((mark.find(&payload, &mut at), at), (Some(STAMP), 0));

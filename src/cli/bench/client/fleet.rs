@@ -8,7 +8,8 @@ use super::conn::{Brought, Conn, Ending, Happening, Reading, mask};
 use super::dial::dial;
 use crate::cli::bench::clock::Clock;
 use crate::cli::bench::error::BenchError;
-use crate::ws::{self, Opcode};
+use super::unpack::OFFER;
+use crate::ws::{self, DeflateOffer, Opcode};
 use mio::{Events, Poll, Token};
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +24,22 @@ const OPENING_MAX: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 const ALARM: Token = Token(usize::MAX);
 
+/// How connections are opened and read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// Bytes of each payload that are looked at.
+    pub(crate) look: usize,
+    /// Whether permessage-deflate is offered.
+    pub(crate) deflate: bool,
+}
+
+impl Manner {
+    /// What is offered in a handshake.
+    pub(super) fn offer(self) -> Option<DeflateOffer> {
+        self.deflate.then_some(OFFER)
+    }
+}
+
 /// The connections.
 #[derive(Debug)]
 pub(crate) struct Fleet {
@@ -33,15 +50,14 @@ pub(crate) struct Fleet {
     alarm: Alarm,
     clock: Clock,
     address: SocketAddr,
-    /// Bytes of each payload that are looked at.
-    look: usize,
+    manner: Manner,
     dialled: usize,
     brought: Brought,
 }
 
 impl Fleet {
     /// No connections yet.
-    pub(crate) fn new(address: SocketAddr, look: usize, clock: Clock) -> io::Result<Self> {
+    pub(crate) fn new(address: SocketAddr, manner: Manner, clock: Clock) -> io::Result<Self> {
         let poll = Poll::new()?;
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         Ok(Self {
@@ -52,7 +68,7 @@ impl Fleet {
             alarm,
             clock,
             address,
-            look,
+            manner,
             dialled: 0,
             brought: Brought::default(),
         })
@@ -83,7 +99,8 @@ impl Fleet {
         let mut key = [0; 16];
         fastrand::fill(&mut key);
         let mut request = Vec::new();
-        ws::client_request(&mut request, &self.address.to_string(), target, &key, None);
+        let (host, offer) = (self.address.to_string(), self.manner.offer());
+        ws::client_request(&mut request, &host, target, &key, offer);
         let stream = dial(self.address, self.dialled)?;
         self.dialled += 1;
         let mut conn = Conn::new(stream, key, request);
@@ -187,12 +204,12 @@ impl Fleet {
         timeout: Option<Duration>,
         mut tell: impl FnMut(usize, u64, Happening<'_>),
     ) -> io::Result<()> {
-        let Self { poll, events, conns, input, clock, look, brought, .. } = self;
+        let Self { poll, events, conns, input, clock, manner, brought, .. } = self;
         match poll.poll(events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
-        let mut reading = Reading { input, look: *look, clock: *clock, brought };
+        let mut reading = Reading { input, manner: *manner, clock: *clock, brought };
         for event in &*events {
             let Token(index) = event.token();
             if let Some(conn) = conns.get_mut(index) {

@@ -10,10 +10,12 @@ mod draft;
 mod fleet;
 mod stamp;
 mod tally;
+mod unpack;
 mod walk;
 
 pub(super) use conn::{Brought, Ending, Happening, Masking, mask};
-pub(super) use draft::{Draft, fill, parse_template};
-pub(super) use fleet::Fleet;
+pub(super) use draft::{Content, Draft, fill, parse_template};
+pub(super) use fleet::{Fleet, Manner};
 pub(super) use stamp::{Mark, STAMP_BYTES, Stamp};
 pub(super) use tally::{Faults, Receipt, Tally};
+pub(super) use unpack::Unpacker;

@@ -16,10 +16,12 @@ pub(super) struct Walk(Option<Box<Cut>>);
 pub(super) enum Seen<'a> {
     /// A whole message.
     Message {
-        /// As much of its payload as is looked at.
+        /// As much of its payload as is looked at; all of it where it is compressed.
         front: &'a [u8],
         /// Payload bytes, those of all its fragments together.
         bytes: u64,
+        /// Whether the payload is compressed (RFC 7692).
+        compressed: bool,
     },
     /// To be answered with its payload.
     Ping(&'a [u8]),
@@ -29,26 +31,26 @@ pub(super) enum Seen<'a> {
 
 impl Walk {
     /// Hands each message and control frame that ends in `input` to `see`, of messages the first
-    /// `look` bytes.
+    /// `look` bytes. `rsv1` says whether they may be compressed.
     pub(super) fn walk(
         &mut self,
         input: &[u8],
-        look: usize,
+        (look, rsv1): (usize, Rsv1),
         mut see: impl FnMut(Seen<'_>),
     ) -> Result<(), ProtocolError> {
         let mut rest = input;
         if self.0.is_some() {
-            rest = self.go_on(rest, look, &mut see)?;
+            rest = self.go_on(rest, (look, rsv1), &mut see)?;
         }
         while !rest.is_empty() {
-            match whole(rest, look)? {
+            match whole(rest, (look, rsv1))? {
                 Some((seen, bytes)) => {
                     if let Some(seen) = seen {
                         see(seen);
                     }
                     rest = rest.get(bytes..).unwrap_or_default();
                 }
-                None => rest = self.go_on(rest, look, &mut see)?,
+                None => rest = self.go_on(rest, (look, rsv1), &mut see)?,
             }
         }
         Ok(())
@@ -59,7 +61,7 @@ impl Walk {
     fn go_on<'a>(
         &mut self,
         input: &'a [u8],
-        look: usize,
+        (look, rsv1): (usize, Rsv1),
         see: &mut impl FnMut(Seen<'_>),
     ) -> Result<&'a [u8], ProtocolError> {
         let mut cut = self.0.take().unwrap_or_default();
@@ -67,14 +69,15 @@ impl Walk {
         loop {
             rest = cut.step_over(rest, look);
             if cut.left == 0 && cut.message == Under::LastFrame {
-                see(Seen::Message { front: &cut.front, bytes: cut.bytes });
+                let Cut { front, bytes, compressed, .. } = &*cut;
+                see(Seen::Message { front, bytes: *bytes, compressed: *compressed });
                 return Ok(rest);
             }
             if rest.is_empty() {
                 self.0 = Some(cut);
                 return Ok(rest);
             }
-            rest = cut.read_header(rest, see)?;
+            rest = cut.read_header(rest, rsv1, see)?;
             if cut.header.is_empty() && cut.message == Under::None {
                 return Ok(rest); // A control frame between messages.
             }
@@ -83,8 +86,11 @@ impl Walk {
 }
 
 /// The frame at the front of `bytes` and its length, if it is all there and no fragment.
-fn whole(bytes: &[u8], look: usize) -> Result<Option<(Option<Seen<'_>>, usize)>, ProtocolError> {
-    let header = match FrameHeader::decode(bytes, Role::Client, Rsv1::Reserved)? {
+fn whole(
+    bytes: &[u8],
+    (look, rsv1): (usize, Rsv1),
+) -> Result<Option<(Option<Seen<'_>>, usize)>, ProtocolError> {
+    let header = match FrameHeader::decode(bytes, Role::Client, rsv1)? {
         Decoded::Complete(header) => header,
         Decoded::Partial(_) => return Ok(None),
     };
@@ -94,8 +100,9 @@ fn whole(bytes: &[u8], look: usize) -> Result<Option<(Option<Seen<'_>>, usize)>,
     let Some(payload) = bytes.get(start..end).filter(|_| header.fin) else { return Ok(None) };
     let seen = match header.opcode {
         Opcode::Text | Opcode::Binary => {
-            let front = payload.get(..look).unwrap_or(payload);
-            Some(Seen::Message { front, bytes: header.payload_len })
+            let compressed = header.compressed;
+            let front = payload.get(..look).filter(|_| !compressed).unwrap_or(payload);
+            Some(Seen::Message { front, bytes: header.payload_len, compressed })
         }
         Opcode::Continuation => return Ok(None),
         Opcode::Ping => Some(Seen::Ping(payload)),
@@ -117,6 +124,8 @@ struct Cut {
     front: Vec<u8>,
     /// Payload bytes of the message's frames so far, this one's in full.
     bytes: u64,
+    /// Whether the message is compressed.
+    compressed: bool,
 }
 
 /// Which message is under way.
@@ -135,6 +144,7 @@ impl Cut {
     fn step_over<'a>(&mut self, input: &'a [u8], look: usize) -> &'a [u8] {
         let step = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
         let (payload, rest) = input.split_at(step);
+        let look = if self.compressed { usize::MAX } else { look };
         let kept = look.saturating_sub(self.front.len()).min(step);
         self.front.extend_from_slice(payload.get(..kept).unwrap_or_default());
         self.left -= step as u64;
@@ -145,11 +155,12 @@ impl Cut {
     fn read_header<'a>(
         &mut self,
         input: &'a [u8],
+        rsv1: Rsv1,
         see: &mut impl FnMut(Seen<'_>),
     ) -> Result<&'a [u8], ProtocolError> {
         let mut rest = input;
         loop {
-            let needed = match FrameHeader::decode(&self.header, Role::Client, Rsv1::Reserved)? {
+            let needed = match FrameHeader::decode(&self.header, Role::Client, rsv1)? {
                 Decoded::Partial(needed) => needed,
                 Decoded::Complete(header) if header.opcode.is_control() => {
                     let start = header.header_bytes();
@@ -190,6 +201,7 @@ impl Cut {
         }
         self.header.clear();
         self.message = if header.fin { Under::LastFrame } else { Under::Fragments };
+        self.compressed |= header.compressed;
         self.left = header.payload_len;
         self.bytes = self.bytes.saturating_add(header.payload_len);
         Ok(())
@@ -208,7 +220,8 @@ mod tests {
 
     fn log(log: &mut Log, seen: Seen<'_>) {
         log.push(match seen {
-            Seen::Message { front, bytes } => ("message", front.to_vec(), bytes),
+            Seen::Message { front, bytes, compressed: false } => ("message", front.to_vec(), bytes),
+            Seen::Message { front, bytes, compressed: true } => ("packed", front.to_vec(), bytes),
             Seen::Ping(payload) => ("ping", payload.to_vec(), payload.len() as u64),
             Seen::Close(payload) => ("close", payload.to_vec(), payload.len() as u64),
         });
@@ -218,7 +231,7 @@ mod tests {
         let mut all = Log::new();
         let mut walk = Walk::default();
         for piece in pieces {
-            walk.walk(piece, LOOK, |seen| log(&mut all, seen))?;
+            walk.walk(piece, (LOOK, Rsv1::Compressed), |seen| log(&mut all, seen))?;
         }
         assert!(walk.0.is_none(), "something is held at rest");
         Ok(all)
@@ -237,6 +250,8 @@ mod tests {
         ws::push_header(&mut wire, Opcode::Continuation, true, 12);
         wire.extend(b"continuation");
         ws::push_frame(&mut wire, Opcode::Binary, &[2; 70_000]);
+        wire.extend(b"\xc2\x0bpacked, all\xc2\x00"); // 0xC2: FIN, RSV1, binary.
+        wire.extend(b"\x42\x05packe\x80\x07d twice");
         ws::push_frame(&mut wire, Opcode::Binary, b"short");
         ws::push_frame(&mut wire, Opcode::Close, &1000_u16.to_be_bytes());
         wire
@@ -250,6 +265,9 @@ mod tests {
             ("ping", b"still?".to_vec(), 6),
             ("message", b"01234con".to_vec(), 17),
             ("message", vec![2; LOOK], 70_000),
+            ("packed", b"packed, all".to_vec(), 11),
+            ("packed", b"".to_vec(), 0),
+            ("packed", b"packed twice".to_vec(), 12),
             ("message", b"short".to_vec(), 5),
             ("close", vec![3, 232], 2),
         ]
@@ -293,11 +311,11 @@ mod tests {
             }
             let (last, before) = wire.split_last().expect("bytes");
             let (mut walk, mut all) = (Walk::default(), Log::new());
-            walk.walk(before, LOOK, |seen| log(&mut all, seen)).expect("frames");
+            walk.walk(before, (LOOK, Rsv1::Reserved), |seen| log(&mut all, seen)).expect("frames");
             assert_eq!(all, []);
             let held = walk.0.as_ref().expect("a message is under way");
             assert!(held.front.len() <= LOOK && held.header.is_empty());
-            walk.walk(&[*last], LOOK, |seen| log(&mut all, seen)).expect("frames");
+            walk.walk(&[*last], (LOOK, Rsv1::Reserved), |seen| log(&mut all, seen)).expect("frames");
             assert_eq!(all, [("message", vec![b'x'; LOOK], 300)]);
             assert!(walk.0.is_none());
         }
@@ -339,7 +357,7 @@ mod tests {
         cut.begin(&header).expect("a last fragment");
         walk.0 = Some(Box::new(cut));
         let mut all = Log::new();
-        walk.walk(b"12345", LOOK, |seen| log(&mut all, seen)).expect("a message");
+        walk.walk(b"12345", (LOOK, Rsv1::Reserved), |seen| log(&mut all, seen)).expect("a message");
         assert_eq!(all, [("message", b"12345".to_vec(), u64::MAX)]);
     }
 

@@ -93,10 +93,11 @@ fn every_field_of_a_config_is_documented() {
         drain_window_ms: _,
         drain_timeout_ms: _,
         room_grace_ms: _,
+        compression: _,
         rooms: _,
         log: _,
         warnings: _,
     } = Config::default();
-    // All but `rooms` and `warnings` are settings; the log is two of them.
-    assert_eq!(SETTINGS.len(), 21 - 2 + 1);
+    // All but `rooms` and `warnings` are settings; the log is two of them, compression five.
+    assert_eq!(SETTINGS.len(), 22 - 2 + 1 + 4);
 }

@@ -154,7 +154,7 @@ mod tests {
         room.join(B, Encoding::Raw);
         assert_eq!(room.loops().len(), 2);
         room.leave(B, Encoding::Raw, 2);
-        assert_eq!(room.loops(), [LoopMembers { loop_id: A, counts: [1] }]);
+        assert_eq!(room.loops(), [LoopMembers { loop_id: A, counts: [1, 0, 0] }]);
         room.leave(A, Encoding::Raw, 1);
         assert_eq!((room.loops(), room.members()), (&[][..], 0));
     }

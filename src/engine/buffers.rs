@@ -184,7 +184,10 @@ impl Buffers {
         let bytes = other.bytes.get(next.start as usize..next.end as usize)?;
         let [run] = buffer.runs.as_slice() else { return None };
         let next_seq = run.first_seq + buffer.frames.len() as u64;
-        if buffer.holders == 0 || (run.room, run.encoding) != (next.room, next.encoding) || next_seq != next.first_seq {
+        if buffer.holders == 0
+            || (run.room, run.encoding) != (next.room, next.encoding)
+            || next_seq != next.first_seq
+        {
             return None;
         }
         let before = buffer.footprint();

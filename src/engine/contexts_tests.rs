@@ -1,11 +1,11 @@
 //! Compression from handshake to frames: who gets which bytes, what is shared, and what is refused.
 
-use crate::broker::{Compression, ConnKey, Disconnect, Overflow, RawDrops, RoomOptions};
+use crate::broker::{Compression, ConnKey, Overflow, RawDrops, RoomOptions};
+use crate::engine::Progress;
 use crate::engine::rig::{Rig, frame};
 use crate::engine::settings::{CompressionSettings, Settings};
-use crate::engine::{Action, Progress};
 use crate::ws::{
-    self, Agreement, Context, DataKind, Decoded, Deflated, DeflateOffer, Deflater, Inflater, Level,
+    self, Agreement, Context, DataKind, Decoded, DeflateOffer, Deflated, Deflater, Inflater, Level,
     Message, Reader, Role, Rsv1, Rules, WindowBits, WindowClass,
 };
 
@@ -18,8 +18,7 @@ const BARE: DeflateOffer = DeflateOffer {
     server_max_window_bits: None,
     client_max_window_bits: ws::ClientWindow::Unsaid,
 };
-const SMALL: DeflateOffer =
-    DeflateOffer { server_max_window_bits: Some(WindowBits::Ten), ..BARE };
+const SMALL: DeflateOffer = DeflateOffer { server_max_window_bits: Some(WindowBits::Ten), ..BARE };
 
 fn rig(compression: Compression, contexts_max: usize) -> Rig {
     let settings = CompressionSettings {
@@ -72,7 +71,9 @@ impl Client {
                     let inflated = self.inflater.message(kind, &payload, 1 << 20);
                     payloads.push(inflated.expect("it inflates").to_vec());
                 }
-                other => panic!("{other:?}"),
+                other @ (Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => {
+                    panic!("{other:?}")
+                }
             }
         }
         (payloads, bytes)
@@ -81,14 +82,19 @@ impl Client {
 
 /// A payload of so many bytes that compresses well.
 fn payload(bytes: usize, nth: u8) -> Vec<u8> {
-    b"0123456789 such as one finds anywhere ".iter().copied().cycle().take(bytes - 1).chain([nth]).collect()
+    b"0123456789 such as one finds anywhere "
+        .iter()
+        .copied()
+        .cycle()
+        .take(bytes - 1)
+        .chain([nth])
+        .collect()
 }
 
 fn compressed_frame(payload: &[u8]) -> Vec<u8> {
     let mut deflater = Deflater::new(WindowClass::Full, Level::MIN, Context::Reset);
     let mut frame = Vec::new();
-    let deflated =
-        deflater.push_masked_frame(&mut frame, DataKind::Binary, payload, [1, 2, 3, 4]);
+    let deflated = deflater.push_masked_frame(&mut frame, DataKind::Binary, payload, [1, 2, 3, 4]);
     assert!(matches!(deflated, Deflated::Smaller { .. }));
     frame
 }
@@ -109,10 +115,10 @@ fn a_message_is_compressed_once_and_everybody_gets_it() {
     assert!(wires[0].len() < 200 && wires[0][0] == 0xC2, "compressed: {:?}", wires[0].len());
     let saved = 3 * (frame(&payload).len() - wires[0].len());
     for client in &mut full {
-        assert_eq!(client.read(&mut rig).0, [payload.clone()]);
+        assert_eq!(client.read(&mut rig).0, std::slice::from_ref(&payload));
     }
     let (payloads, bytes) = small.read(&mut rig);
-    assert_eq!(payloads, [payload.clone()]);
+    assert_eq!(payloads, std::slice::from_ref(&payload));
     let saved = saved + frame(&payload).len() - bytes;
     assert_eq!(rig.shard.counters().deflate_bytes_saved, saved as u64);
 }
@@ -152,7 +158,7 @@ fn a_compressed_message_is_published_as_what_it_says() {
         rig.shard.handle_bytes(client.key, &mut compressed_frame(&payload), rig.now);
         rig.shard.end_tick(rig.now);
         assert_eq!(rig.read_all(plain), frame(&payload));
-        assert_eq!(client.read(&mut rig).0, [payload.clone()]);
+        assert_eq!(client.read(&mut rig).0, std::slice::from_ref(&payload));
     }
     let counters = rig.shard.counters();
     assert_eq!((counters.inflated_messages, counters.inflate_bytes_out), (3, 6_000));
@@ -162,7 +168,7 @@ fn a_compressed_message_is_published_as_what_it_says() {
 #[test]
 fn bombs_and_broken_streams_end_their_sender_alone() {
     let bomb = compressed_frame(&vec![0; 64 << 20]);
-    assert!(bomb.len() < 400_000);
+    assert!(bomb.len() < 1 << 20);
     let broken = [&[0xC2, 0x83, 0, 0, 0, 0][..], &[0xFF; 3]].concat();
     for (wire, code) in [(bomb, 1009_u16), (broken, 1007)] {
         let mut rig = rig(Compression::Shared, 0);
@@ -173,7 +179,7 @@ fn bombs_and_broken_streams_end_their_sender_alone() {
             rig.shard.handle_bytes(client.key, &mut piece.to_vec(), rig.now);
         }
         let close = rig.read_all(client.key);
-        assert_eq!(close[..4], [0x88, 2, (code >> 8) as u8, code as u8][..], "{code}");
+        assert_eq!((close[0], &close[2..4]), (0x88, &code.to_be_bytes()[..]), "{code}");
         assert_eq!(rig.shard.counters().spill_bytes, held);
         rig.publish(bystander, b"still here");
         rig.shard.end_tick(rig.now);
@@ -199,19 +205,21 @@ fn a_context_of_its_own_makes_what_repeats_small() {
         assert!(!agreed.server_no_context_takeover && !agreed.client_no_context_takeover);
         assert_eq!(rig.shard.counters().contexts, 1);
         let mut dice = fastrand::Rng::with_seed(3);
-        let noise: Vec<u8> = (0..500).map(|_| dice.alphanumeric() as u8).collect();
+        // The fastest level makes nothing smaller but what repeats.
+        let half: String = (0..250).map(|_| dice.alphanumeric()).collect();
+        let text = half.repeat(2).into_bytes();
         let mut deflater = Deflater::new(WindowClass::Full, Level::MIN, Context::Kept);
         let mut sizes = Vec::new();
         for _ in 0..3 {
             let mut wire = Vec::new();
-            deflater.push_masked_frame(&mut wire, DataKind::Text, &noise, [5, 6, 7, 8]);
+            deflater.push_masked_frame(&mut wire, DataKind::Text, &text, [5, 6, 7, 8]);
             rig.shard.handle_bytes(client.key, &mut wire, rig.now);
             rig.shard.end_tick(rig.now);
             let (payloads, bytes) = client.read(&mut rig);
-            assert_eq!(payloads, [noise.clone()], "{target}");
+            assert_eq!(payloads, std::slice::from_ref(&text), "{target}");
             sizes.push(bytes);
         }
-        assert!(sizes[0] > 300 && sizes[1] < 50 && sizes[2] < 50, "{target}: {sizes:?}");
+        assert!(sizes[0] > 200 && sizes[1] < 50 && sizes[2] < 50, "{target}: {sizes:?}");
         rig.shard.handle_error(client.key, rig.now);
         while rig.shard.poll_action().is_some() {}
         assert_eq!(rig.shard.counters().contexts, 0, "it goes with its connection");
@@ -249,34 +257,27 @@ fn where_messages_are_dropped_nobody_has_a_context() {
 
 #[test]
 fn who_has_a_context_and_stalls_is_cut_at_the_bound() {
-    let mut rig = rig(Compression::Private, 2);
+    let compression = CompressionSettings { contexts_max: 1, ..CompressionSettings::default() };
+    let options = RoomOptions {
+        compression: Compression::Private,
+        outbox_bytes_max: 50_000,
+        ..RoomOptions::default()
+    };
+    let mut rig = Rig::with(options, Settings { compression, ..Settings::default() });
     let speaker = rig.settled(true);
     let client = Client::join(&mut rig, BARE);
     rig.publish(speaker, b"first");
     rig.shard.end_tick(rig.now);
     rig.write(client.key, 0, Progress::Blocked);
     let mut dice = fastrand::Rng::with_seed(4);
-    for _ in 0..20_000 {
+    for nth in 1..=50 {
         let noise: Vec<u8> = (0..1_000).map(|_| dice.u8(..)).collect();
         rig.publish(speaker, &noise);
         rig.shard.end_tick(rig.now);
         rig.read_all(speaker);
-        if rig.shard.counters().connections_closed[Disconnect::SlowConsumer.index()] > 0 {
-            return;
-        }
-        while let Some(action) = rig.shard.poll_action() {
-            if let Action::Close { reason, .. } = action {
-                assert_eq!(reason, Disconnect::SlowConsumer);
-                return;
-            }
-        }
-        let queued = rig.shard.counters().outbox_bytes;
-        assert!(queued < 9 << 20, "{queued}");
-        if rig.offered(client.key).ends_with(&4101_u16.to_be_bytes()) {
-            return;
-        }
+        let closed = rig.offered(client.key).ends_with(&4101_u16.to_be_bytes());
+        assert_eq!(closed, nth == 50, "{nth} messages");
     }
-    panic!("nobody cut it");
 }
 
 #[test]

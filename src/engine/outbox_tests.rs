@@ -1,7 +1,7 @@
 //! The outbox against RFC 6455 §5.5 at every split, and against the plainest queue there is.
 
 use super::*;
-use crate::broker::{LoopId, RoomHandle};
+use crate::broker::{Encoding, LoopId, RoomHandle};
 use std::collections::VecDeque;
 
 #[derive(Default)]
@@ -36,15 +36,8 @@ impl Rig {
         }
         let (end, messages) =
             (u32::try_from(bytes.len()).expect("few"), u32::try_from(lens.len()).expect("few"));
-        let run = Run {
-            room: RoomHandle { home: LoopId(0), slot: 0, generation: 0 },
-            first_seq: 1,
-            start: 0,
-            end,
-            frames_from: 0,
-            frames_to: messages,
-            leaves_out: false,
-        };
+        let room = RoomHandle { home: LoopId(0), slot: 0, generation: 0 };
+        let run = Run { end, frames_to: messages, ..Run::named(room, Encoding::Raw, 1) };
         let buffer = self.buffers.insert(bytes, vec![run], frames);
         self.buffers.hold(buffer, 1);
         let content = Content::Run(0);

@@ -102,6 +102,7 @@ fn agrees(overflow: Overflow, seed: u64) {
         raw_drops: RawDrops::Silent,
         outbox_bytes_max: dice.usize(1..200),
         outbox_messages_max: dice.u32(1..12),
+        ..RoomOptions::default()
     };
     let mut rig = Rig::new(options);
     let (publisher, member) = (rig.settled(true), rig.settled(true));

@@ -6,7 +6,7 @@
 use super::Violation;
 use fanfare::broker::{ConnKey, Disconnect, Gap};
 use fanfare::ws::{
-    self, Agreement, ClientWindow, Context, DataKind, Decoded, Deflated, Deflater, DeflateOffer,
+    self, Agreement, ClientWindow, Context, DataKind, Decoded, DeflateOffer, Deflated, Deflater,
     Inflater, Level, Message, Opcode, Reader, Role, Rsv1, Rules, WindowBits,
 };
 use std::collections::VecDeque;

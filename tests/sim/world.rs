@@ -234,7 +234,10 @@ fn settings(rooms: &[RoomPlan]) -> Settings {
         (RoomPattern::parse(&room.name).expect("a room's name is a pattern"), room.options)
     };
     let policies = RoomPolicies::new(RoomOptions::default(), rooms.iter().map(pattern).collect());
-    let compression =
-        CompressionSettings { threshold_bytes: 32, contexts_max: 4, ..CompressionSettings::default() };
+    let compression = CompressionSettings {
+        threshold_bytes: 32,
+        contexts_max: 4,
+        ..CompressionSettings::default()
+    };
     Settings { policies, compression, ..Settings::default() }
 }

@@ -7,7 +7,10 @@
 //! receipt of a message of this very phase is a latency and a credit.
 
 use super::bounds::UNDER_WAY_BYTES_MAX;
-use super::client::{Brought, Draft, Ending, Faults, fill, Fleet, Happening, Manner, mask, Receipt, STAMP_BYTES, Unpacker};
+use super::client::{
+    Brought, Draft, Ending, Faults, Fleet, Happening, Manner, Receipt, STAMP_BYTES, Unpacker, fill,
+    mask,
+};
 use super::clock::{Clock, busy_us};
 use super::error::BenchError;
 use super::latency::Latency;

@@ -206,7 +206,8 @@ mod tests {
     fn look(patience_us: u64, next: impl Fn(u64) -> u64) -> Look {
         let clock = Clock::start();
         let address = "127.0.0.1:1".parse().expect("an address");
-        let mut fleet = Fleet::new(address, Manner { look: STAMP_BYTES, deflate: false }, clock).expect("a poll");
+        let mut fleet = Fleet::new(address, Manner { look: STAMP_BYTES, deflate: false }, clock)
+            .expect("a poll");
         let bytes = Cell::new(0);
         let resident = || Ok(bytes.replace(next(bytes.get())));
         settle(&mut fleet, clock, patience_us, resident).expect("nobody leaves")

@@ -368,7 +368,7 @@ mod tests {
         let stream = net::TcpStream::connect(address).expect("a connection");
         stream.set_nonblocking(true).expect("a socket");
         let mut conn = Conn::new(TcpStream::from_std(stream), [0; 16], Vec::new());
-        conn.state = State::Open;
+        conn.state = State::Open(Rsv1::Reserved);
         (conn, listener.accept().expect("the other end").0)
     }
 

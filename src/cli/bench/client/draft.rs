@@ -107,7 +107,8 @@ mod tests {
     fn a_plain_message_has_its_size_and_its_stamp_in_front() {
         let mark = Mark::new(&mut fastrand::Rng::with_seed(1));
         for bytes in [STAMP_BYTES, 128, 70_000] {
-            let (kind, payload) = sent(&mut Draft::plain(DataKind::Binary, Content::Json, bytes), mark);
+            let (kind, payload) =
+                sent(&mut Draft::plain(DataKind::Binary, Content::Json, bytes), mark);
             assert_eq!((kind, payload.len()), (DataKind::Binary, bytes));
             let mut at = 0;
             assert_eq!((mark.find(&payload, &mut at), at), (Some(STAMP), 0));

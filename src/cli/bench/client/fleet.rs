@@ -6,9 +6,9 @@
 use super::alarm::Alarm;
 use super::conn::{Brought, Conn, Ending, Happening, Reading, mask};
 use super::dial::dial;
+use super::unpack::OFFER;
 use crate::cli::bench::clock::Clock;
 use crate::cli::bench::error::BenchError;
-use super::unpack::OFFER;
 use crate::ws::{self, DeflateOffer, Opcode};
 use mio::{Events, Poll, Token};
 use std::io;

@@ -65,8 +65,7 @@ impl Unpacker {
     fn learn(&mut self, compressed: &[u8]) -> Option<usize> {
         let payload = self.inflater.message(DataKind::Binary, compressed, BYTES_MAX).ok()?;
         let front = payload.get(..self.look).unwrap_or(payload).to_vec();
-        let known =
-            Known { compressed: compressed.to_vec(), front, bytes: payload.len() as u64 };
+        let known = Known { compressed: compressed.to_vec(), front, bytes: payload.len() as u64 };
         let place = self.oldest;
         match self.known.get_mut(place) {
             Some(oldest) => *oldest = known,

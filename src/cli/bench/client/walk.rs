@@ -315,7 +315,8 @@ mod tests {
             assert_eq!(all, []);
             let held = walk.0.as_ref().expect("a message is under way");
             assert!(held.front.len() <= LOOK && held.header.is_empty());
-            walk.walk(&[*last], (LOOK, Rsv1::Reserved), |seen| log(&mut all, seen)).expect("frames");
+            walk.walk(&[*last], (LOOK, Rsv1::Reserved), |seen| log(&mut all, seen))
+                .expect("frames");
             assert_eq!(all, [("message", vec![b'x'; LOOK], 300)]);
             assert!(walk.0.is_none());
         }

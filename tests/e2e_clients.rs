@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Whether the broker compresses when it is asked to.
-const DEFLATE: bool = false;
+const DEFLATE: bool = true;
 
 const SEED: u64 = 20_250_811;
 
@@ -141,11 +141,12 @@ fn play(command: &mut Command, client: &str, asks: &[Ask], choice: Choice) {
         let payload = round.payload(*ask, choice);
         (compressible, plain) = (compressible + payload.0, plain + payload.1);
     }
-    // A quarter of the letters is noise, a quarter has six bits in a byte, half is nearly nothing.
+    // A quarter of the letters is noise, a quarter has six bits in a byte, of which the fastest level
+    // makes nothing, and half is nearly nothing; what is short is not compressed.
     let sent = Scraper::new(&broker).metrics().value("sent_bytes_total");
     eprintln!("{client}: {sent} bytes for {} of payload", compressible + plain);
     assert!(sent >= plain + compressible * 2 / 5, "{sent} bytes");
-    assert!(sent <= (plain + compressible / 2) * 101 / 100, "{sent} bytes");
+    assert!(sent <= (plain + compressible / 2) * 103 / 100, "{sent} bytes");
     broker.stop();
 }
 

@@ -141,8 +141,8 @@ fn play(command: &mut Command, client: &str, asks: &[Ask], choice: Choice) {
         let payload = round.payload(*ask, choice);
         (compressible, plain) = (compressible + payload.0, plain + payload.1);
     }
-    // A quarter of the letters is noise, a quarter has six bits in a byte, of which the fastest level
-    // makes nothing, and half is nearly nothing; what is short is not compressed.
+    // A quarter of the letters is noise, a quarter has six bits in a byte, of which the fastest
+    // level makes nothing, and half is nearly nothing; what is short is not compressed.
     let sent = Scraper::new(&broker).metrics().value("sent_bytes_total");
     eprintln!("{client}: {sent} bytes for {} of payload", compressible + plain);
     assert!(sent >= plain + compressible * 2 / 5, "{sent} bytes");

@@ -2,8 +2,9 @@
 //!
 //! The home is the only writer of its rooms. Frames are laid out once, in the order in which they
 //! were numbered; at the end of the tick each room's frames are copied, contiguous, into the batch
-//! of every loop that has members, once for each form in which it has some. Invariants: a room is found by name until it is deleted; a
-//! handle of a deleted room misses; the staging area is empty between ticks.
+//! of every loop that has members, once for each form in which it has some. Invariants: a room is
+//! found by name until it is deleted; a handle of a deleted room misses; the staging area is empty
+//! between ticks.
 
 use super::batch::{Batch, Frame, Run};
 use super::buffers::offset;

@@ -11,8 +11,8 @@ pub enum Disconnect {
     Protocol,
     /// A kind of data that the route does not take.
     WrongData,
-    /// Bad UTF-8 in text or in a close reason.
-    BadUtf8,
+    /// Bad UTF-8 in text or in a close reason, or a compressed message that is broken.
+    BadPayload,
     /// Behaviour that no honest client shows: endless empty fragments, a room that is not allowed.
     Policy,
     /// No valid token.
@@ -46,7 +46,7 @@ impl Disconnect {
         Self::Draining,
         Self::Protocol,
         Self::WrongData,
-        Self::BadUtf8,
+        Self::BadPayload,
         Self::Policy,
         Self::Unauthorized,
         Self::RateLimited,
@@ -76,7 +76,7 @@ impl Disconnect {
             Self::Draining => "draining",
             Self::Protocol => "protocol",
             Self::WrongData => "wrong-data",
-            Self::BadUtf8 => "bad-utf8",
+            Self::BadPayload => "bad-payload",
             Self::Policy => "policy",
             Self::Unauthorized => "unauthorized",
             Self::RateLimited => "rate-limited",

@@ -82,7 +82,7 @@ impl Shard {
         match reason {
             // Nobody is there to answer.
             Disconnect::NoPong => self.begin_phase(key, Phase::Finishing, now),
-            Disconnect::Protocol | Disconnect::BadUtf8 | Disconnect::TooBig => {
+            Disconnect::Protocol | Disconnect::BadPayload | Disconnect::TooBig => {
                 self.begin_phase(key, Phase::Closing(None), now);
             }
             Disconnect::Normal

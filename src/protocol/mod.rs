@@ -25,7 +25,7 @@ pub const fn reason(error: ProtocolError) -> Disconnect {
         | ProtocolError::InterruptedMessage
         | ProtocolError::BadCloseLength
         | ProtocolError::BadCloseCode => Disconnect::Protocol,
-        ProtocolError::BadUtf8 | ProtocolError::BadDeflate => Disconnect::BadUtf8,
+        ProtocolError::BadUtf8 | ProtocolError::BadDeflate => Disconnect::BadPayload,
         ProtocolError::EmptyFragments => Disconnect::Policy,
         ProtocolError::MessageTooBig => Disconnect::TooBig,
     }

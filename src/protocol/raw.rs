@@ -40,7 +40,7 @@ pub const fn close_code(reason: Disconnect) -> Option<u16> {
         Disconnect::Draining => Some(1001),
         Disconnect::Protocol => Some(1002),
         Disconnect::WrongData => Some(1003),
-        Disconnect::BadUtf8 => Some(1007),
+        Disconnect::BadPayload => Some(1007),
         Disconnect::Policy => Some(1008),
         Disconnect::TooBig => Some(1009),
         Disconnect::Internal => Some(1011),

@@ -280,6 +280,75 @@ fn who_has_a_context_and_stalls_is_cut_at_the_bound() {
     }
 }
 
+/// A rig for a room of private contexts, with one more member without compression, who speaks.
+fn private_room(options: RoomOptions) -> (Rig, ConnKey) {
+    let compression = CompressionSettings { contexts_max: 99, ..CompressionSettings::default() };
+    let options = RoomOptions { compression: Compression::Private, ..options };
+    let mut rig = Rig::with(options, Settings { compression, ..Settings::default() });
+    let speaker = rig.settled(true);
+    (rig, speaker)
+}
+
+#[test]
+fn who_has_a_context_and_stalls_is_cut_at_the_bound_on_messages() {
+    let (mut rig, speaker) =
+        private_room(RoomOptions { outbox_messages_max: 10, ..RoomOptions::default() });
+    let client = Client::join(&mut rig, BARE);
+    rig.publish(speaker, b"first");
+    rig.shard.end_tick(rig.now);
+    rig.write(client.key, 0, Progress::Blocked);
+    for nth in 2..=11 {
+        rig.publish(speaker, b"next");
+        rig.shard.end_tick(rig.now);
+        rig.read_all(speaker);
+        let closed = rig.offered(client.key).ends_with(&4101_u16.to_be_bytes());
+        assert_eq!(closed, nth == 11, "{nth} messages");
+    }
+}
+
+#[test]
+fn who_has_a_context_and_stalls_keeps_only_what_waits_for_it() {
+    let (mut rig, speaker) = private_room(RoomOptions::default());
+    let stalled = Client::join(&mut rig, BARE);
+    let mut others: Vec<Client> = (0..20).map(|_| Client::join(&mut rig, BARE)).collect();
+    rig.write(stalled.key, 0, Progress::Blocked);
+    let mut dice = fastrand::Rng::with_seed(6);
+    for _ in 0..100 {
+        let noise: Vec<u8> = (0..500).map(|_| dice.u8(..)).collect();
+        rig.publish(speaker, &noise);
+        rig.shard.end_tick(rig.now);
+        rig.read_all(speaker);
+        for other in &mut others {
+            assert_eq!(other.read(&mut rig).0, std::slice::from_ref(&noise));
+        }
+    }
+    let counters = rig.shard.counters();
+    assert!(counters.outbox_bytes > 50_000);
+    let most = 2 * counters.outbox_bytes + 64 * 1024;
+    assert!(counters.pinned_bytes < most, "{} of {most}", counters.pinned_bytes);
+}
+
+#[test]
+fn a_control_frame_passes_what_was_compressed_for_one_member() {
+    let (mut rig, speaker) = private_room(RoomOptions::default());
+    let client = Client::join(&mut rig, BARE);
+    let payloads = [payload(2_000, 1), payload(2_000, 2)];
+    for payload in &payloads {
+        rig.publish(speaker, payload);
+    }
+    rig.shard.end_tick(rig.now);
+    let whole = rig.offered(client.key);
+    let begun = rig.write(client.key, 1, Progress::Blocked);
+    let mut ping = Vec::new();
+    ws::push_masked_frame(&mut ping, ws::Opcode::Ping, b"?", [0; 4]);
+    rig.shard.handle_bytes(client.key, &mut ping, rig.now);
+    let rest = rig.read_all(client.key);
+    let pong = [0x8A, 1, b'?'];
+    let at = rest.windows(3).position(|bytes| bytes == pong).expect("a pong");
+    assert!(at + 3 < rest.len(), "it stands between the two");
+    assert_eq!([&begun, &rest[..at], &rest[at + 3..]].concat(), whole);
+}
+
 #[test]
 fn guesses_beside_a_secret_tell_nothing() {
     // What one room compresses leaves no trace in what another gets, nor in its own next message.

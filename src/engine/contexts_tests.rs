@@ -4,6 +4,7 @@ use crate::broker::{Compression, ConnKey, Overflow, RawDrops, RoomOptions};
 use crate::engine::Progress;
 use crate::engine::rig::{Rig, frame};
 use crate::engine::settings::{CompressionSettings, Settings};
+use crate::limits::OUTBOX_HIGH_WATER_BYTES;
 use crate::ws::{
     self, Agreement, Context, DataKind, Decoded, DeflateOffer, Deflated, Deflater, Inflater, Level,
     Message, Reader, Role, Rsv1, Rules, WindowBits, WindowClass,
@@ -347,6 +348,23 @@ fn a_control_frame_passes_what_was_compressed_for_one_member() {
     let at = rest.windows(3).position(|bytes| bytes == pong).expect("a pong");
     assert!(at + 3 < rest.len(), "it stands between the two");
     assert_eq!([&begun, &rest[..at], &rest[at + 3..]].concat(), whole);
+}
+
+#[test]
+fn echoes_of_bombs_take_turns() {
+    let mut rig = rig(Compression::Shared, 0);
+    let mut client = Client::open(&mut rig, "/echo", BARE);
+    let zeros = vec![0; 1 << 20];
+    let mut wire = compressed_frame(&zeros).repeat(20);
+    assert!(wire.len() < OUTBOX_HIGH_WATER_BYTES);
+    rig.shard.handle_bytes(client.key, &mut wire, rig.now);
+    let mut echoed = 0;
+    for turn in 1..=20 {
+        assert_eq!(rig.shard.counters().inflated_messages, turn, "one at a time");
+        echoed += client.read(&mut rig).0.len();
+        rig.shard.end_tick(rig.now);
+    }
+    assert_eq!(echoed, 20);
 }
 
 #[test]

@@ -368,6 +368,14 @@ fn echoes_of_bombs_take_turns() {
 }
 
 #[test]
+fn what_compresses_for_one_connection_is_used_again_and_small() {
+    let mut rig = rig(Compression::Shared, 0);
+    let client = Client::open(&mut rig, "/echo", BARE);
+    rig.shard.handle_bytes(client.key, &mut compressed_frame(&payload(1_000, 1)), rig.now);
+    assert!((1..4_096).contains(&rig.shard.scratch.capacity()));
+}
+
+#[test]
 fn guesses_beside_a_secret_tell_nothing() {
     // What one room compresses leaves no trace in what another gets, nor in its own next message.
     let mut rig = rig(Compression::Shared, 0);

@@ -376,6 +376,36 @@ fn what_compresses_for_one_connection_is_used_again_and_small() {
 }
 
 #[test]
+fn a_batch_has_nothing_to_spare_whoever_gets_it() {
+    // What a batch has to spare would be kept with it by whoever stalls.
+    let pinned = |offers: &[Option<DeflateOffer>], bytes: usize| {
+        let mut rig = rig(Compression::Shared, 0);
+        let keys: Vec<ConnKey> =
+            offers.iter().map(|offer| rig.ask_offering("/raw/room", *offer)).collect();
+        rig.shard.end_tick(rig.now);
+        for key in &keys {
+            rig.read_all(*key);
+        }
+        for nth in 0..33 {
+            rig.publish(keys[0], &payload(bytes, nth));
+        }
+        let before = rig.shard.counters().pinned_bytes;
+        rig.shard.end_tick(rig.now);
+        let pinned = rig.shard.counters().pinned_bytes - before;
+        let frames: u64 = offers.len() as u64 * 33 * 24;
+        (pinned, frames + 1_024)
+    };
+    for bytes in [THRESHOLD - 1, 5_000] {
+        let (plain, _) = pinned(&[None], bytes);
+        let (packed, _) = pinned(&[Some(BARE)], bytes);
+        assert!(packed <= plain, "{bytes}: {packed} beside {plain}");
+        let (both, beside) = pinned(&[None, Some(BARE)], bytes);
+        let sum = if bytes < THRESHOLD { plain } else { plain + packed };
+        assert!(both <= sum + beside, "{bytes}: {both} beside {sum} and {beside}");
+    }
+}
+
+#[test]
 fn guesses_beside_a_secret_tell_nothing() {
     // What one room compresses leaves no trace in what another gets, nor in its own next message.
     let mut rig = rig(Compression::Shared, 0);

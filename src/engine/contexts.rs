@@ -156,7 +156,11 @@ impl Shard {
         if !fits(session, &piece, options) {
             return self.doomed.push((key, Disconnect::SlowConsumer));
         }
+        let is_offered_it = !session.blocked;
         let Some(packed) = self.compress_apart(key, piece) else { return };
+        if is_offered_it {
+            self.dirty.give(packed.len());
+        }
         self.count_saved(piece.len() as usize, packed.len() as usize);
         self.take_in(key, packed);
         self.buffers.release(packed.buffer);

@@ -4,7 +4,7 @@ use crate::broker::{Compression, ConnKey, Overflow, RawDrops, RoomOptions};
 use crate::engine::Progress;
 use crate::engine::rig::{Rig, frame};
 use crate::engine::settings::{CompressionSettings, Settings};
-use crate::limits::OUTBOX_HIGH_WATER_BYTES;
+use crate::limits::{OUTBOX_HIGH_WATER_BYTES, UNOFFERED_BYTES_MAX};
 use crate::ws::{
     self, Agreement, Context, DataKind, Decoded, DeflateOffer, Deflated, Deflater, Inflater, Level,
     Message, Reader, Role, Rsv1, Rules, WindowBits, WindowClass,
@@ -327,6 +327,21 @@ fn who_has_a_context_and_stalls_keeps_only_what_waits_for_it() {
     assert!(counters.outbox_bytes > 50_000);
     let most = 2 * counters.outbox_bytes + 64 * 1024;
     assert!(counters.pinned_bytes < most, "{} of {most}", counters.pinned_bytes);
+}
+
+#[test]
+fn a_publisher_waits_until_what_was_compressed_for_each_was_offered() {
+    let (mut rig, speaker) = private_room(RoomOptions::default());
+    let clients: Vec<Client> = (0..10).map(|_| Client::join(&mut rig, BARE)).collect();
+    let mut dice = fastrand::Rng::with_seed(7);
+    let noise: Vec<u8> = (0..UNOFFERED_BYTES_MAX / 10).map(|_| dice.u8(..)).collect();
+    rig.publish(speaker, &noise);
+    rig.shard.end_tick(rig.now);
+    assert!(rig.shard.is_behind(), "so much was laid out for ten");
+    while let Some(key) = rig.shard.poll_dirty() {
+        rig.read_all(key);
+    }
+    assert!(!rig.shard.is_behind() && clients.len() == 10);
 }
 
 #[test]

@@ -37,10 +37,13 @@ fn the_laws_hold_for_every_seed() {
         Some(seed) => seed..seed + 1,
         None => 0..number("FANFARE_SIM_SEEDS").unwrap_or(SEEDS),
     };
-    let (mut met, mut count) = (Counters::default(), 0);
+    let (mut met, mut contexts, mut count) = (Counters::default(), 0, 0);
     for seed in seeds {
         match outcome(seed, Mutation::None) {
-            Ok(world) => world.shards.iter().for_each(|shard| met.add(&shard.counters())),
+            Ok(world) => {
+                world.shards.iter().for_each(|shard| met.add(&shard.counters()));
+                contexts += world.contexts_met;
+            }
             Err(what) => {
                 panic!("seed {seed}: {what:?}\nreplay: FANFARE_SIM_SEED={seed} cargo sim");
             }
@@ -48,12 +51,12 @@ fn the_laws_hold_for_every_seed() {
         count += 1;
     }
     if count >= MEETING_SEEDS {
-        check_met(&met);
+        check_met(&met, contexts);
     }
 }
 
 /// A law that nothing could have broken says little: the seeds must have met all that is hard.
-fn check_met(met: &Counters) {
+fn check_met(met: &Counters, contexts: u64) {
     let closed = |reason: Disconnect| met.connections_closed[reason.index()];
     for (what, times) in [
         ("a gap", met.gaps),
@@ -63,6 +66,11 @@ fn check_met(met: &Counters) {
         ("a blocked write", met.writes_blocked),
         ("a coalesced pong", met.pongs_coalesced),
         ("a deleted room", met.rooms_deleted),
+        ("a compressed message to members", met.deflated_messages),
+        ("a message that is smaller by it", met.deflate_bytes_saved),
+        ("a compressed message from a member", met.inflated_messages),
+        ("a context of a connection's own", contexts),
+        ("a context that was not left to give", met.contexts_refused),
         ("a slow consumer's end", closed(Disconnect::SlowConsumer)),
         ("a silent peer's end", closed(Disconnect::NoPong)),
         ("a drained connection", closed(Disconnect::Draining)),
@@ -169,6 +177,11 @@ fn heartbeats_are_broken_by_hearing_the_silent() {
 #[test]
 fn heartbeats_are_broken_by_lost_pongs() {
     is_found_out(Mutation::LosePongs, &[Law::Heartbeat]);
+}
+
+#[test]
+fn the_wire_is_broken_by_a_form_that_was_not_agreed_on() {
+    is_found_out(Mutation::ConfuseForms, &[Law::Wire]);
 }
 
 #[test]

@@ -5,7 +5,10 @@
 //! context of its own holds nothing; there are never more contexts than the configuration says; a
 //! context goes with its connection.
 
+use super::batch::{Frame, Run};
+use super::buffers::offset;
 use super::outbox::{Chunk, Content};
+use super::overflow::fits;
 use super::shard::Shard;
 use crate::broker::{Compression, ConnKey, Disconnect, Encoding, RoomOptions};
 use crate::http::Head;
@@ -147,34 +150,46 @@ impl Shard {
 
     /// Queues a piece of a run for a member with a compressor of its own.
     pub(super) fn push_apart(&mut self, key: ConnKey, piece: Chunk, options: &RoomOptions) {
-        let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
+        let Some(session) = self.sessions.get(key.index, key.generation) else { return };
         // What has gone through the context can't be dropped any more: it is given where slow
         // members are disconnected, and nowhere else.
-        let queued = session.outbox.bytes() + piece.len() as usize;
-        if session.blocked && queued > options.outbox_bytes_max {
+        if !fits(session, &piece, options) {
             return self.doomed.push((key, Disconnect::SlowConsumer));
         }
-        let mut out = std::mem::take(&mut self.scratch);
-        self.compress_apart(key, piece, &mut out);
-        self.counters.messages_out += u64::from(piece.messages);
-        self.count_saved(piece.len() as usize, out.len());
-        self.push_answer(key, |buffer| buffer.extend_from_slice(&out));
-        self.put_scratch(out);
+        let is_offered_it = !session.blocked;
+        let Some(packed) = self.compress_apart(key, piece) else { return };
+        if is_offered_it {
+            self.dirty.give(packed.len());
+        }
+        self.count_saved(piece.len() as usize, packed.len() as usize);
+        self.take_in(key, packed);
+        self.buffers.release(packed.buffer);
     }
 
-    /// Appends the messages of a piece of a run as that member gets them.
-    fn compress_apart(&mut self, key: ConnKey, piece: Chunk, out: &mut Vec<u8>) {
-        let Content::Run(run) = piece.content else { return };
-        let Some((_, frames)) = self.buffers.run(piece.buffer, run) else { return };
+    /// A piece of a run as that member gets it: a run in a buffer of its own, so that whoever
+    /// stalls keeps nobody else's messages. Held once, by the caller.
+    fn compress_apart(&mut self, key: ConnKey, piece: Chunk) -> Option<Chunk> {
+        let Content::Run(index) = piece.content else { return None };
+        let (run, frames) = self.buffers.run(piece.buffer, index)?;
         let first = frames.partition_point(|frame| frame.end <= piece.start);
-        let mut start = piece.start;
+        let run = Run::named(run.room, run.encoding, run.first_seq + first as u64);
         let press = self.packing.press;
-        let Some(deflater) = self.contexts.deflater(key.index) else { return };
+        let deflater = self.contexts.deflater(key.index)?;
+        let mut out = std::mem::take(&mut self.scratch);
+        let mut packed = Vec::with_capacity(piece.messages as usize);
+        let mut start = piece.start;
         for frame in frames.iter().skip(first).take_while(|frame| frame.end <= piece.end) {
             let plain = self.buffers.bytes(piece.buffer, start, frame.end);
-            press.push_frame(deflater, out, plain, &mut self.counters);
+            press.push_frame(deflater, &mut out, plain, &mut self.counters);
+            packed.push(Frame { end: offset(out.len()), left_out: None });
             start = frame.end;
         }
+        let (end, messages) = (offset(out.len()), offset(packed.len()));
+        let run = Run { end, frames_to: messages, ..run };
+        let buffer = self.buffers.insert(out.as_slice().to_vec(), vec![run], packed);
+        self.buffers.hold(buffer, 1);
+        self.put_scratch(out);
+        Some(Chunk { buffer, start: 0, end, content: Content::Run(0), messages })
     }
 
     /// Sends a message back to its sender, compressed as was agreed.

@@ -4,6 +4,7 @@ use crate::broker::{Compression, ConnKey, Overflow, RawDrops, RoomOptions};
 use crate::engine::Progress;
 use crate::engine::rig::{Rig, frame};
 use crate::engine::settings::{CompressionSettings, Settings};
+use crate::limits::{OUTBOX_HIGH_WATER_BYTES, UNOFFERED_BYTES_MAX};
 use crate::ws::{
     self, Agreement, Context, DataKind, Decoded, DeflateOffer, Deflated, Deflater, Inflater, Level,
     Message, Reader, Role, Rsv1, Rules, WindowBits, WindowClass,
@@ -277,6 +278,145 @@ fn who_has_a_context_and_stalls_is_cut_at_the_bound() {
         rig.read_all(speaker);
         let closed = rig.offered(client.key).ends_with(&4101_u16.to_be_bytes());
         assert_eq!(closed, nth == 50, "{nth} messages");
+    }
+}
+
+/// A rig for a room of private contexts, with one more member without compression, who speaks.
+fn private_room(options: RoomOptions) -> (Rig, ConnKey) {
+    let compression = CompressionSettings { contexts_max: 99, ..CompressionSettings::default() };
+    let options = RoomOptions { compression: Compression::Private, ..options };
+    let mut rig = Rig::with(options, Settings { compression, ..Settings::default() });
+    let speaker = rig.settled(true);
+    (rig, speaker)
+}
+
+#[test]
+fn who_has_a_context_and_stalls_is_cut_at_the_bound_on_messages() {
+    let (mut rig, speaker) =
+        private_room(RoomOptions { outbox_messages_max: 10, ..RoomOptions::default() });
+    let client = Client::join(&mut rig, BARE);
+    rig.publish(speaker, b"first");
+    rig.shard.end_tick(rig.now);
+    rig.write(client.key, 0, Progress::Blocked);
+    for nth in 2..=11 {
+        rig.publish(speaker, b"next");
+        rig.shard.end_tick(rig.now);
+        rig.read_all(speaker);
+        let closed = rig.offered(client.key).ends_with(&4101_u16.to_be_bytes());
+        assert_eq!(closed, nth == 11, "{nth} messages");
+    }
+}
+
+#[test]
+fn who_has_a_context_and_stalls_keeps_only_what_waits_for_it() {
+    let (mut rig, speaker) = private_room(RoomOptions::default());
+    let stalled = Client::join(&mut rig, BARE);
+    let mut others: Vec<Client> = (0..20).map(|_| Client::join(&mut rig, BARE)).collect();
+    rig.write(stalled.key, 0, Progress::Blocked);
+    let mut dice = fastrand::Rng::with_seed(6);
+    for _ in 0..100 {
+        let noise: Vec<u8> = (0..500).map(|_| dice.u8(..)).collect();
+        rig.publish(speaker, &noise);
+        rig.shard.end_tick(rig.now);
+        rig.read_all(speaker);
+        for other in &mut others {
+            assert_eq!(other.read(&mut rig).0, std::slice::from_ref(&noise));
+        }
+    }
+    let counters = rig.shard.counters();
+    assert!(counters.outbox_bytes > 50_000);
+    let most = 2 * counters.outbox_bytes + 64 * 1024;
+    assert!(counters.pinned_bytes < most, "{} of {most}", counters.pinned_bytes);
+}
+
+#[test]
+fn a_publisher_waits_until_what_was_compressed_for_each_was_offered() {
+    let (mut rig, speaker) = private_room(RoomOptions::default());
+    let clients: Vec<Client> = (0..10).map(|_| Client::join(&mut rig, BARE)).collect();
+    let mut dice = fastrand::Rng::with_seed(7);
+    let noise: Vec<u8> = (0..UNOFFERED_BYTES_MAX / 10).map(|_| dice.u8(..)).collect();
+    rig.publish(speaker, &noise);
+    rig.shard.end_tick(rig.now);
+    assert!(rig.shard.is_behind(), "so much was laid out for ten");
+    while let Some(key) = rig.shard.poll_dirty() {
+        rig.read_all(key);
+    }
+    assert!(!rig.shard.is_behind() && clients.len() == 10);
+}
+
+#[test]
+fn a_control_frame_passes_what_was_compressed_for_one_member() {
+    let (mut rig, speaker) = private_room(RoomOptions::default());
+    let client = Client::join(&mut rig, BARE);
+    let payloads = [payload(2_000, 1), payload(2_000, 2)];
+    for payload in &payloads {
+        rig.publish(speaker, payload);
+    }
+    rig.shard.end_tick(rig.now);
+    let whole = rig.offered(client.key);
+    let begun = rig.write(client.key, 1, Progress::Blocked);
+    let mut ping = Vec::new();
+    ws::push_masked_frame(&mut ping, ws::Opcode::Ping, b"?", [0; 4]);
+    rig.shard.handle_bytes(client.key, &mut ping, rig.now);
+    let rest = rig.read_all(client.key);
+    let pong = [0x8A, 1, b'?'];
+    let at = rest.windows(3).position(|bytes| bytes == pong).expect("a pong");
+    assert!(at + 3 < rest.len(), "it stands between the two");
+    assert_eq!([&begun, &rest[..at], &rest[at + 3..]].concat(), whole);
+}
+
+#[test]
+fn echoes_of_bombs_take_turns() {
+    let mut rig = rig(Compression::Shared, 0);
+    let mut client = Client::open(&mut rig, "/echo", BARE);
+    let zeros = vec![0; 1 << 20];
+    let mut wire = compressed_frame(&zeros).repeat(20);
+    assert!(wire.len() < OUTBOX_HIGH_WATER_BYTES);
+    rig.shard.handle_bytes(client.key, &mut wire, rig.now);
+    let mut echoed = 0;
+    for turn in 1..=20 {
+        assert_eq!(rig.shard.counters().inflated_messages, turn, "one at a time");
+        echoed += client.read(&mut rig).0.len();
+        rig.shard.end_tick(rig.now);
+    }
+    assert_eq!(echoed, 20);
+}
+
+#[test]
+fn what_compresses_for_one_connection_is_used_again_and_small() {
+    let mut rig = rig(Compression::Shared, 0);
+    let client = Client::open(&mut rig, "/echo", BARE);
+    rig.shard.handle_bytes(client.key, &mut compressed_frame(&payload(1_000, 1)), rig.now);
+    assert!((1..4_096).contains(&rig.shard.scratch.capacity()));
+}
+
+#[test]
+fn a_batch_has_nothing_to_spare_whoever_gets_it() {
+    // What a batch has to spare would be kept with it by whoever stalls.
+    let pinned = |offers: &[Option<DeflateOffer>], bytes: usize| {
+        let mut rig = rig(Compression::Shared, 0);
+        let keys: Vec<ConnKey> =
+            offers.iter().map(|offer| rig.ask_offering("/raw/room", *offer)).collect();
+        rig.shard.end_tick(rig.now);
+        for key in &keys {
+            rig.read_all(*key);
+        }
+        for nth in 0..33 {
+            rig.publish(keys[0], &payload(bytes, nth));
+        }
+        let before = rig.shard.counters().pinned_bytes;
+        rig.shard.end_tick(rig.now);
+        let pinned = rig.shard.counters().pinned_bytes - before;
+        let frames: u64 = offers.len() as u64 * 33 * 24;
+        (pinned, frames + 1_024)
+    };
+    for bytes in [THRESHOLD - 1, 5_000] {
+        let (plain, _) = pinned(&[None], bytes);
+        let (packed, _) = pinned(&[Some(BARE)], bytes);
+        assert!(packed <= plain, "{bytes}: {packed} beside {plain}");
+        let (both, beside) = pinned(&[None, Some(BARE)], bytes);
+        let sum = if bytes < THRESHOLD { plain } else { plain + packed };
+        assert!(both <= sum + beside, "{bytes}: {both} beside {sum} and {beside}");
     }
 }
 

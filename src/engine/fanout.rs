@@ -127,13 +127,14 @@ impl Shard {
     }
 
     /// Gives a run to those who don't get all of it as it is. Who is blocked may keep it for long,
-    /// so that a small run is copied out first, once for all of them.
+    /// so that a small run is copied out first, once for all of them but those for whom it is
+    /// compressed apart.
     fn hand_special(&mut self, room: LocalRoom, whole: Chunk, options: &RoomOptions) {
         let mut special = std::mem::take(&mut self.special);
         let mut kept: Option<Chunk> = None;
         for (index, start) in special.drain(..) {
-            let is_blocked = self.sessions.at(index).is_some_and(|session| session.blocked);
-            let given = match (is_blocked, kept) {
+            let keeps_it = |session: &Session| session.blocked && !session.apart;
+            let given = match (self.sessions.at(index).is_some_and(keeps_it), kept) {
                 (false, _) => whole,
                 (true, Some(kept)) => kept,
                 (true, None) => *kept.insert(self.keep_for_long(room, whole, options)),

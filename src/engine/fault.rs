@@ -4,7 +4,7 @@
 //! Not here: anything that a loop calls. Invariant: a fault that finds nothing to break says so.
 
 use super::batch::{Batch, HomeCommand, Reply};
-use crate::broker::ConnKey;
+use crate::broker::{ConnKey, Encoding};
 
 /// Publications in the batch that cost credit, and their payload bytes.
 pub fn publishes(batch: &Batch) -> (u64, u64) {
@@ -47,6 +47,19 @@ pub fn lose_frame(batch: &mut Batch) -> bool {
     if run.start == run.end {
         batch.runs.pop();
     }
+    true
+}
+
+/// Gives the plain form of the first room that has another one to those who get that, and the other
+/// way round.
+pub fn confuse_forms(batch: &mut Batch) -> bool {
+    let packed = batch.runs.array_windows().position(|[plain, packed]| {
+        plain.encoding == Encoding::Raw && plain.room == packed.room && plain.start != packed.start
+    });
+    let Some([plain, packed, ..]) = packed.and_then(|at| batch.runs.get_mut(at..)) else {
+        return false;
+    };
+    std::mem::swap(&mut plain.encoding, &mut packed.encoding);
     true
 }
 

@@ -12,8 +12,8 @@ use super::hash::HashKey;
 use super::packing::Packing;
 use super::table::Table;
 use crate::broker::{
-    CommandError, ConnKey, Encoding, LoopId, Now, Published, Room, RoomHandle, RoomName,
-    RoomOptions, RoomPolicies,
+    CommandError, ConnKey, Encoding, LoopId, LoopMembers, Now, Published, Room, RoomHandle,
+    RoomName, RoomOptions, RoomPolicies,
 };
 use crate::limits::OUTGOING_BYTES_MAX;
 use crate::observe::Counters;
@@ -51,6 +51,8 @@ struct Staged {
 pub(crate) struct HomeLimits {
     pub(crate) rooms_max: usize,
     pub(crate) grace_ms: u64,
+    /// Frames up to that size have no compressed form.
+    pub(crate) plain_bytes_max: usize,
 }
 
 /// What a member is told when it joins.
@@ -73,7 +75,7 @@ pub(crate) struct Homes {
     names: HashTable<u32>,
     bytes: Vec<u8>,
     staged: Vec<Staged>,
-    /// Bytes that the batch for each loop will take of them as they are.
+    /// Bytes that the batch for each loop has yet to take of them as they are.
     needed: Vec<usize>,
     dirty: Vec<RoomHandle>,
     expiring: VecDeque<(RoomHandle, u64)>,
@@ -213,7 +215,9 @@ impl Homes {
         let start = offset(self.bytes.len());
         encode(&mut self.bytes);
         let end = offset(self.bytes.len());
-        for members in home.room.loops().iter().filter(|m| m.count(Encoding::Raw) > 0) {
+        let is_plain_for_all = (end - start) as usize <= self.limits.plain_bytes_max;
+        let takes_it = |m: &&LoopMembers| is_plain_for_all || m.count(Encoding::Raw) > 0;
+        for members in home.room.loops().iter().filter(takes_it) {
             let place = members.loop_id.index();
             if self.needed.len() <= place {
                 self.needed.resize(place + 1, 0);
@@ -249,20 +253,26 @@ impl Homes {
     ) {
         // No more than that: a batch may be kept for long by members that stall, and what it has
         // to spare would be kept with it.
-        for (batch, bytes) in outgoing.iter_mut().zip(self.needed.iter_mut()) {
-            batch.bytes.reserve_exact(std::mem::take(bytes));
+        self.needed.resize(outgoing.len(), 0);
+        for (batch, needed) in outgoing.iter_mut().zip(&self.needed) {
+            batch.bytes.reserve_exact(*needed);
         }
         let mut dirty = std::mem::take(&mut self.dirty);
         for handle in dirty.drain(..) {
             let Some(home) = self.rooms.get_mut(handle.slot, handle.generation) else { continue };
             let Some((first, _)) = home.staged.take() else { continue };
             let frames = Frames { staged: &self.staged, bytes: &self.bytes, at: first };
-            let first_seq = home.room.seq() + 1 - frames.clone().count() as u64;
+            let (count, plain_bytes) = frames
+                .clone()
+                .fold((0, 0), |(count, bytes), (frame, _)| (count + 1, bytes + frame.len()));
+            let first_seq = home.room.seq() + 1 - count;
             let loops = home.room.loops();
             packing.pack(loops, frames.clone().map(|(frame, _)| frame), counters);
             for members in loops {
                 let to = members.loop_id;
                 let Some(batch) = outgoing.get_mut(to.index()) else { continue };
+                let Some(needed) = self.needed.get_mut(to.index()) else { continue };
+                *needed = needed.saturating_sub(plain_bytes); // By the rooms that come after it.
                 let mut plain: Option<Run> = None;
                 for encoding in members.encodings() {
                     let run = Run::named(handle, encoding, first_seq);
@@ -270,17 +280,21 @@ impl Homes {
                         (Some(packed), _) => {
                             let left_out = frames.clone().map(|(_, left_out)| left_out);
                             let run = Run { saved: packed.saved(), ..run };
-                            batch.bytes.reserve_exact(packed.len());
+                            batch.bytes.reserve_exact(packed.len() + *needed);
                             append_run(run, batch, to, packed.frames().zip(left_out))
                         }
                         (None, Some(plain)) => Run { encoding, ..plain },
-                        (None, None) => *plain.insert(append_run(run, batch, to, frames.clone())),
+                        (None, None) => {
+                            batch.bytes.reserve_exact(plain_bytes + *needed);
+                            *plain.insert(append_run(run, batch, to, frames.clone()))
+                        }
                     };
                     batch.runs.push(run);
                 }
             }
         }
         self.dirty = dirty; // Keeps what it allocated.
+        self.needed.fill(0);
         self.staged.clear();
         self.bytes.clear();
         if self.bytes.capacity() > OUTGOING_BYTES_MAX {

@@ -7,7 +7,7 @@
 use super::batch::{Frame, Run};
 use super::buffers::{BufferId, Buffers, offset};
 use super::outbox::{Chunk, Content, frame_end, frames_between};
-use super::session::{Membership, Phase};
+use super::session::{Membership, Phase, Session};
 use super::shard::{Notice, Shard};
 use crate::broker::{ConnKey, Disconnect, Gap, GapReason, Now, Overflow, RoomHandle, RoomOptions};
 use crate::limits::BACKLOG_SEGMENT_BYTES;
@@ -35,12 +35,7 @@ impl Shard {
     /// Queues a piece of a run for a member that is blocked, fresh, or left out of parts of it.
     pub(super) fn push_piece(&mut self, key: ConnKey, piece: Chunk, options: &RoomOptions) {
         let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
-        let fits = !session.blocked || {
-            let bytes = session.outbox.bytes() + piece.len() as usize;
-            let messages = session.outbox.messages() + piece.messages;
-            bytes <= options.outbox_bytes_max && messages <= options.outbox_messages_max
-        };
-        if fits {
+        if fits(session, &piece, options) {
             return self.take_in(key, piece);
         }
         match options.raw_overflow() {
@@ -83,7 +78,8 @@ impl Shard {
         }
     }
 
-    fn take_in(&mut self, key: ConnKey, piece: Chunk) {
+    /// Queues a piece behind everything else; it is held once more.
+    pub(super) fn take_in(&mut self, key: ConnKey, piece: Chunk) {
         let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
         if !session.outbox.extend(&mut self.nodes, &piece) {
             self.buffers.hold(piece.buffer, 1);
@@ -206,6 +202,15 @@ impl Shard {
     fn run_of(&self, chunk: Chunk) -> Option<(&Run, &[Frame])> {
         let Content::Run(run) = chunk.content else { return None };
         self.buffers.run(chunk.buffer, run)
+    }
+}
+
+/// Whether a piece may be queued: always, while the kernel takes what it is offered.
+pub(super) fn fits(session: &Session, piece: &Chunk, options: &RoomOptions) -> bool {
+    !session.blocked || {
+        let bytes = session.outbox.bytes() + piece.len() as usize;
+        let messages = session.outbox.messages() + piece.messages;
+        bytes <= options.outbox_bytes_max && messages <= options.outbox_messages_max
     }
 }
 

@@ -186,6 +186,7 @@ impl Shard {
         let limits = HomeLimits {
             rooms_max: settings.rooms_max.div_ceil(usize::from(loops)),
             grace_ms: settings.room_grace_ms,
+            plain_bytes_max: settings.compression.threshold_bytes,
         };
         Self {
             id,

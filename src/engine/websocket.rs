@@ -79,9 +79,11 @@ impl Shard {
         now: Now,
     ) -> usize {
         let rules = self.rules(key);
-        let mut at = 0;
+        let (mut at, mut echoed) = (0, 0);
         while at < input.len() {
-            if self.has_high_water(key) {
+            // Compressed, a thousand times as much may be in the input, and next to nothing in the
+            // outbox: so much is done, and it goes on when that was sent.
+            if self.has_high_water(key) || echoed > OUTBOX_HIGH_WATER_BYTES {
                 self.pause(key, Pause::Output);
                 break;
             }
@@ -99,6 +101,7 @@ impl Shard {
                 None => break,
                 Some(Message::Data { kind, payload }) => {
                     self.counters.messages_in += 1;
+                    echoed += payload.len();
                     self.echo(key, kind, &payload);
                 }
                 Some(Message::Compressed { kind, payload }) => {
@@ -110,6 +113,7 @@ impl Shard {
                         self.fail(key, error, now);
                         return input.len();
                     }
+                    echoed += plain.len();
                     self.echo(key, kind, &plain);
                 }
                 Some(Message::Close(frame)) => {

@@ -4,7 +4,7 @@
 //! whole and its message's only one; it is smaller than the plain one, or `out` is as it was; with
 //! [`Context::Reset`] its bytes depend on the message, the level and the window alone.
 
-use super::{Context, DataKind, FrameHeader, WindowClass, mask};
+use super::{Context, DataKind, FrameHeader, WindowClass, compressed_bytes_max, mask};
 use crate::limits::DEFLATE_STEP_BYTES;
 use std::fmt;
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Method, Strategy};
@@ -12,6 +12,9 @@ use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Method, Strategy};
 /// Bytes at the end of a flush that are left out (RFC 7692 §7.2.1): an empty stored block but for
 /// the bits that begin it.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
+/// Least room that is made for what comes out: what is left in the compressor comes in few pieces.
+const STEP_BYTES_MIN: usize = 1024;
+const _: () = assert!(STEP_BYTES_MIN <= DEFLATE_STEP_BYTES);
 /// zlib's default: 2^14 symbols are collected before a block is made of them.
 const MEM_LEVEL: i32 = 8;
 
@@ -147,7 +150,8 @@ impl Deflater {
         // is larger than it was by more than an eighth, so that is what it costs.
         let (mut rest, mut written) = (payload, 0);
         loop {
-            let room = DEFLATE_STEP_BYTES;
+            // All that can come of it where that is little: what is made room for is cleared first.
+            let room = compressed_bytes_max(rest.len()).clamp(STEP_BYTES_MIN, DEFLATE_STEP_BYTES);
             let at = out.len();
             out.resize(at + room, 0);
             let output = out.get_mut(at..).unwrap_or_default();

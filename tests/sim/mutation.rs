@@ -22,6 +22,8 @@ pub(crate) enum Mutation {
     DoubleCredit,
     /// The world forgets a gap that it was told of.
     LoseGap,
+    /// Members get a room in the form that is meant for others.
+    ConfuseForms,
     /// A kernel that is ready says that it is full, and never says otherwise.
     BlockReady,
     /// Peers that fell silent are heard all the same.
@@ -46,6 +48,7 @@ impl World {
             Mutation::LoseLeaves => fault::lose_leaves(batch),
             Mutation::LoseCredit => fault::lose_credit(batch),
             Mutation::DoubleCredit => fault::double_credit(batch),
+            Mutation::ConfuseForms => fault::confuse_forms(batch),
             Mutation::RepeatRuns => match fault::copy_runs(batch).filter(|_| chance) {
                 Some(copy) => {
                     let at = self.arrival(from, to);

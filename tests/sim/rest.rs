@@ -143,11 +143,12 @@ impl World {
                 counters.spill_bytes,
                 counters.outbox_bytes,
                 counters.outgoing_bytes,
+                counters.contexts,
             ];
-            hold(Law::Close, left == [0; 7], || {
+            hold(Law::Close, left == [0; 8], || {
                 format!(
                     "loop {at} is left with {left:?} (connections, websockets, members, rooms, \
-                     spills, outboxes, links)"
+                     spills, outboxes, links, contexts)"
                 )
             })?;
             hold(Law::Close, counters.rooms_created == counters.rooms_deleted, || {

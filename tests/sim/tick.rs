@@ -37,6 +37,7 @@ impl World {
         self.take_actions(at)?;
         self.take_notices(at);
         self.check_bounds(at)?;
+        self.contexts_met = self.contexts_met.max(self.shards[at].counters().contexts);
         let timeout = self.shards[at].poll_timeout(now);
         let sleeps_on = self.mutation == Mutation::SleepOn && timeout.is_some_and(|ms| ms < 2);
         self.mutations += u32::from(sleeps_on);

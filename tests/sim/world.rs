@@ -46,6 +46,8 @@ pub(crate) struct World {
     /// Until when each loop is held up by something else.
     pub(crate) stalled_until: Vec<u64>,
     pub(crate) turns: u64,
+    /// Most contexts that one loop had at a time.
+    pub(crate) contexts_met: u64,
 }
 
 impl World {
@@ -80,6 +82,7 @@ impl World {
             under_way: vec![vec![(0, 0); count]; count],
             stalled_until: vec![0; count],
             turns: 0,
+            contexts_met: 0,
             dice,
         };
         for room in 0..world.rooms.len() {

@@ -25,7 +25,13 @@ pub(super) struct Conn {
     /// Bytes to be written; those up to `written` are.
     out: Vec<u8>,
     written: usize,
+    /// Bytes of pongs that have been queued since all was written.
+    pongs_bytes: usize,
 }
+
+/// Pongs that may wait: who sends pings and reads nothing is not to fill our memory. RFC 6455
+/// §5.5.3: not each ping needs an answer of its own.
+const PONGS_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Debug)]
 enum State {
@@ -134,6 +140,7 @@ impl Conn {
             walk: Walk::default(),
             out: request,
             written: 0,
+            pongs_bytes: 0,
         }
     }
 
@@ -283,14 +290,20 @@ impl Conn {
         looks: (usize, Rsv1),
         tell: &mut impl FnMut(Happening<'_>),
     ) -> Result<(), Ending> {
-        let Self { walk, out, .. } = self;
+        let Self { walk, out, pongs_bytes, .. } = self;
         let queued = out.len();
         let mut close = None;
         walk.walk(input, looks, |seen| match seen {
             Seen::Message { front, bytes, compressed } => {
                 tell(Happening::Message { front, bytes, compressed });
             }
-            Seen::Ping(payload) => ws::push_masked_frame(out, Opcode::Pong, payload, mask()),
+            Seen::Ping(payload) => {
+                if *pongs_bytes < PONGS_BYTES_MAX {
+                    let before = out.len();
+                    ws::push_masked_frame(out, Opcode::Pong, payload, mask());
+                    *pongs_bytes += out.len() - before;
+                }
+            }
             Seen::Close(payload) => {
                 close = Some(payload.first_chunk().copied().map(u16::from_be_bytes))
             }
@@ -333,6 +346,7 @@ impl Conn {
 }
 
 /// How what is published is masked.
+        self.pongs_bytes = 0;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Masking {
     /// As a client of any other purpose does.

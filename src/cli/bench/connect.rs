@@ -239,7 +239,10 @@ impl<'a> Churn<'a> {
                 Happening::Closed(ending) => {
                     last_us = now_us;
                     match (stages.go_on(index, Stage::Away), ending) {
-                        (Stage::Leaving, Ending::Close(_)) => phase.cycles += 1,
+                        // RFC 6455 §5.5.1: who answers a close gives back its code, or none.
+                        (Stage::Leaving, Ending::Close(Some(CLOSE_NORMAL) | None)) => {
+                            phase.cycles += 1;
+                        }
                         (Stage::Joining | Stage::Leaving, ending) => phase.fail(ending),
                         (Stage::Away, _) => {}
                     }

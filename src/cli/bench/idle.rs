@@ -3,11 +3,12 @@
 //! Invariants: a figure is of connections that all stood while it was read; one that was still
 //! changing when the wait was over says so.
 
-use super::bounds::connections;
+use super::bounds::{connections, path};
 use super::client::{Fleet, Happening, Manner, STAMP_BYTES, fill};
 use super::clock::Clock;
 use super::error::BenchError;
 use super::progress::Progress;
+use super::run::refuse;
 use super::target::Target;
 use crate::cli::output::{fail, say};
 use serde::Serialize;
@@ -73,6 +74,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Err(error) => return fail(error),
     };
     let printed = if args.target.json {
+    if let Err(wrong) = path(&args.target_of(0)) {
+        return refuse(wrong);
+    }
         say(serde_json::to_string(&report).expect("plain numbers"))
     } else {
         say(&report)

@@ -16,9 +16,12 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Connections that come and go before the first look, so that what is made once is there, and
-/// again before the last one.
-const WARM_UP_CONNS: usize = 64;
+/// Connections that come and go before the first look at most, so that what is made once is there,
+/// and again before the last one.
+const WARM_UP_CONNS_MAX: usize = 64;
+/// What those leave behind is used again by as many of those that are weighed, which then weigh
+/// nothing: at most one of so many.
+const WEIGHED_PER_WARM_UP: usize = 100;
 /// Time between two looks at the memory.
 const LOOK_US: u64 = 100_000;
 /// The memory is settled when so many looks in a row saw the same: two seconds, longer than
@@ -86,14 +89,14 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^53 bytes")]
 fn measure(args: &Args) -> Result<Report, BenchError> {
-    args.target.prepare(args.conns.max(WARM_UP_CONNS))?;
+    args.target.prepare(args.conns)?;
     let server = args.target.required_server()?;
     let clock = Clock::start();
     let mut progress = Progress::new();
     let manner = Manner { look: STAMP_BYTES, deflate: args.deflate };
     let mut fleet = Fleet::new(args.target.addr, manner, clock)?;
     let look = |fleet: &mut Fleet| settle(fleet, clock, SETTLE_US_MAX, || server.resident_bytes());
-    fleet.open_all((0..WARM_UP_CONNS).map(|nth| args.target_of(nth)), |_| {})?;
+    fleet.open_all((0..args.warm_up_conns()).map(|nth| args.target_of(nth)), |_| {})?;
     fleet.drop_all();
     let before = look(&mut fleet)?;
     fleet.open_all((0..args.conns).map(|nth| args.target_of(nth)), |opened| {
@@ -103,7 +106,7 @@ fn measure(args: &Args) -> Result<Report, BenchError> {
     fleet.drop_all();
     let left = look(&mut fleet)?;
     // The same few as before the first look: allocators give memory back while they are used.
-    fleet.open_all((0..WARM_UP_CONNS).map(|nth| args.target_of(nth)), |_| {})?;
+    fleet.open_all((0..args.warm_up_conns()).map(|nth| args.target_of(nth)), |_| {})?;
     fleet.drop_all();
     let after = look(&mut fleet)?;
     let signed = |look: &Look| i64::try_from(look.bytes).unwrap_or(i64::MAX);
@@ -128,6 +131,10 @@ impl Args {
         match self.rooms {
             1 => fill(&self.path_template, &self.room),
             rooms => fill(&self.path_template, &format!("{}-{}", self.room, nth % rooms)),
+    fn warm_up_conns(&self) -> usize {
+        (self.conns / WEIGHED_PER_WARM_UP).clamp(1, WARM_UP_CONNS_MAX)
+    }
+
         }
     }
 }

@@ -59,6 +59,8 @@ struct Report {
     pid: u32,
     pids: Vec<u32>,
     connections: usize,
+    /// Those that agreed on compression.
+    compressing: usize,
     rooms: usize,
     before_bytes: u64,
     joined_bytes: u64,
@@ -72,14 +74,14 @@ struct Report {
 
 /// Measures and reports.
 pub(super) fn run(args: &Args) -> ExitCode {
+    if let Err(wrong) = path(&args.target_of(0)) {
+        return refuse(wrong);
+    }
     let report = match measure(args) {
         Ok(report) => report,
         Err(error) => return fail(error),
     };
     let printed = if args.target.json {
-    if let Err(wrong) = path(&args.target_of(0)) {
-        return refuse(wrong);
-    }
         say(serde_json::to_string(&report).expect("plain numbers"))
     } else {
         say(&report)
@@ -103,6 +105,7 @@ fn measure(args: &Args) -> Result<Report, BenchError> {
         progress.show(clock.now_us(), format_args!("{opened} of {} connected", args.conns));
     })?;
     let joined = look(&mut fleet)?;
+    let compressing = fleet.compressing();
     fleet.drop_all();
     let left = look(&mut fleet)?;
     // The same few as before the first look: allocators give memory back while they are used.
@@ -116,6 +119,7 @@ fn measure(args: &Args) -> Result<Report, BenchError> {
         pid: pids.first().copied().unwrap_or_default(),
         pids,
         connections: args.conns,
+        compressing,
         rooms: args.rooms,
         before_bytes: before.bytes,
         joined_bytes: joined.bytes,
@@ -127,14 +131,14 @@ fn measure(args: &Args) -> Result<Report, BenchError> {
 }
 
 impl Args {
-    fn target_of(&self, nth: usize) -> String {
-        match self.rooms {
-            1 => fill(&self.path_template, &self.room),
-            rooms => fill(&self.path_template, &format!("{}-{}", self.room, nth % rooms)),
     fn warm_up_conns(&self) -> usize {
         (self.conns / WEIGHED_PER_WARM_UP).clamp(1, WARM_UP_CONNS_MAX)
     }
 
+    fn target_of(&self, nth: usize) -> String {
+        match self.rooms {
+            1 => fill(&self.path_template, &self.room),
+            rooms => fill(&self.path_template, &format!("{}-{}", self.room, nth % rooms)),
         }
     }
 }
@@ -188,6 +192,9 @@ impl fmt::Display for Report {
             "connections  {} in {} rooms (process {})",
             self.connections, self.rooms, self.pid
         )?;
+        if self.compressing > 0 {
+            writeln!(f, "compression  {} agreed on it", self.compressing)?;
+        }
         writeln!(
             f,
             "resident     {} KiB before, {} KiB joined, {} KiB after",
@@ -239,6 +246,7 @@ mod tests {
             pid: 1,
             pids: vec![1],
             connections: 1,
+            compressing: 0,
             rooms: 1,
             before_bytes: 0,
             joined_bytes: 0,

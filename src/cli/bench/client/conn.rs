@@ -160,6 +160,11 @@ impl Conn {
         matches!(self.state, State::Open(_))
     }
 
+    /// Whether it is, and agreed on compression.
+    pub(super) const fn compresses(&self) -> bool {
+        matches!(self.state, State::Open(Rsv1::Compressed))
+    }
+
     /// Reacts to readiness; `tell` gets the time of the read with each happening.
     pub(super) fn handle_event(
         &mut self,
@@ -341,12 +346,12 @@ impl Conn {
         }
         self.out.clear();
         self.written = 0;
+        self.pongs_bytes = 0;
         Ok(())
     }
 }
 
 /// How what is published is masked.
-        self.pongs_bytes = 0;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Masking {
     /// As a client of any other purpose does.
@@ -407,6 +412,19 @@ mod tests {
             dice.1.fill(&mut piece);
             assert!(got == piece, "bytes went astray");
         }
+    }
+
+    #[test]
+    fn who_pings_and_reads_nothing_does_not_fill_our_memory() {
+        let (mut conn, _peer) = pair();
+        let mut pings = Vec::new();
+        for _ in 0..1_000 {
+            ws::push_frame(&mut pings, Opcode::Ping, &[7; 125]);
+        }
+        for _ in 0..200 {
+            conn.walk(&pings, (8, Rsv1::Reserved), &mut |_| {}).expect("pings");
+        }
+        assert!(conn.out.len() <= 2 * PONGS_BYTES_MAX, "{} bytes are held", conn.out.len());
     }
 
     #[test]

@@ -151,6 +151,11 @@ impl Fleet {
         self.conns.iter().filter(|conn| conn.is_open()).count()
     }
 
+    /// Connections that stand and agreed on compression.
+    pub(crate) fn compressing(&self) -> usize {
+        self.conns.iter().filter(|conn| conn.compresses()).count()
+    }
+
     /// Appends to what the connection is to be sent by the next [`Self::flush`]. Returns the bytes
     /// that are held for it.
     pub(crate) fn queue(&mut self, index: usize, push: impl FnOnce(&mut Vec<u8>)) -> usize {

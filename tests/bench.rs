@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -141,6 +142,44 @@ fn echoes_come_back_from_broker_and_floor() {
     }
 }
 
+/// JSON of at least as many bytes as the broker compresses by default, and fewer.
+const COMPRESSED: &str = "--content json --deflate --size 1024";
+const TOO_SMALL: &str = "--content json --deflate --size 200";
+
+#[test]
+fn the_broker_compresses_what_is_large_enough_and_loses_nothing() {
+    let server = Server::broker();
+    for line in
+        ["--subs 20 --pubs 2 --window 4", "--rooms 3 --subs 2 --rate 300 --text", "echo --conns 10"]
+    {
+        let time = "--secs 0.2 --warm-up 0.05";
+        let report = server.report(&format!("{line} {COMPRESSED} {time} --max-loss 0"));
+        assert_faultless(&report);
+        assert_eq!(report["compressed"], report["deliveries"], "{line}: {report}");
+        let bytes = number(&report, "/wire_bytes_each");
+        assert!((50.0..700.0).contains(&bytes), "{line}: {report}");
+        let report = server.report(&format!("{line} {TOO_SMALL} {time} --max-loss 0"));
+        assert_faultless(&report);
+        assert_eq!(number(&report, "/compressed"), 0.0, "{line}: {report}");
+        assert_eq!(number(&report, "/wire_bytes_each"), 200.0, "{line}: {report}");
+    }
+}
+
+#[test]
+fn who_does_not_offer_compression_and_whoever_asks_the_floor_gets_none() {
+    let time = "--secs 0.2 --warm-up 0.05";
+    for (server, line) in [
+        (Server::broker(), "--subs 5 --content json --size 1024"),
+        (Server::floor(&[]), "--subs 5 --content json --deflate --size 1024"),
+        (Server::floor(&["--kind", "echo"]), "echo --conns 5 --content json --deflate --size 1024"),
+    ] {
+        let report = server.report(&format!("{line} {time}"));
+        assert_faultless(&report);
+        assert_eq!(number(&report, "/compressed"), 0.0, "{line}: {report}");
+        assert_eq!(number(&report, "/wire_bytes_each"), 1024.0, "{line}: {report}");
+    }
+}
+
 #[test]
 fn broker_and_floor_are_asked_how_many_messages_a_write_carries() {
     let (broker, floor) = (Server::broker(), Server::floor(&["--join", "8"]));
@@ -191,6 +230,16 @@ fn idle_connections_are_weighed() {
     assert!(number(&report, "/joined_bytes") >= number(&report, "/before_bytes"), "{report}");
     assert!(number(&report, "/before_bytes") > 0.0);
     assert_eq!(report["settled"], true, "{report}");
+    assert_eq!(number(&report, "/compressing"), 0.0, "{report}");
+}
+
+#[test]
+fn connections_at_rest_tell_whether_they_agreed_on_compression() {
+    for (server, agreed) in [(Server::broker(), 40.0), (Server::floor(&[]), 0.0)] {
+        let report = server.report("idle --conns 40 --deflate");
+        assert_eq!(number(&report, "/compressing"), agreed, "{report}");
+        assert_eq!(number(&report, "/connections"), 40.0, "{report}");
+    }
 }
 
 #[test]
@@ -225,6 +274,11 @@ fn what_can_not_be_asked_is_exit_code_2_and_nobody_there_is_1() {
         "connect --window 1000001",
         "connect --secs 3600",
         "idle --conns 1000001",
+        "--room é",
+        "--path-template raw",
+        "echo --path echo",
+        "idle --path-template raw",
+        "connect --path-template raw",
     ] {
         let output = server.bench(line);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -247,6 +301,46 @@ fn more_connections_than_descriptors_are_refused_before_any_is_opened() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("69 connections do not fit into the limit of 100 descriptors"), "{said}");
+}
+
+#[test]
+fn rates_and_cores_that_can_not_be_are_no_crash() {
+    let server = Server::floor(&[]);
+    let report = server.report("--subs 1 --rate 0.00000000000000001 --secs 0.2 --warm-up 0.1");
+    assert_faultless(&report);
+    let output = server.bench("--subs 1 --cpu 5000");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot bind to core 5000"));
+}
+
+/// Sends those bytes to the floor at once, and reads what comes until it hangs up.
+fn said_at_once(floor: &Server, wire: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(&floor.address).expect("the floor");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+    stream.write_all(wire).expect("the floor");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("its end");
+    answer
+}
+
+#[test]
+fn the_floor_sends_what_came_with_the_handshake_and_with_the_close() {
+    let request = b"GET /raw/x HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let frames = b"\x82\x83\0\0\0\0one\x82\x83\x01\x02\x03\x04uul\x88\x82\0\0\0\0\x03\xe8";
+    for args in [&["--kind", "echo"][..], &["--kind", "fanout"], &["--join", "8"]] {
+        let answer = said_at_once(&Server::floor(args), &[&request[..], frames].concat());
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
+        assert_eq!(&answer[end + 4..], b"\x82\x03one\x82\x03two\x88\x02\x03\xe8", "{args:?}");
+    }
+}
+
+#[test]
+fn the_floor_hangs_up_once_it_has_told_its_counts() {
+    let request = b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let page = said_at_once(&Server::floor(&[]), request);
+    assert!(page.ends_with(b"# EOF\n"), "{}", String::from_utf8_lossy(&page));
 }
 
 type Socket = WebSocket<TcpStream>;
@@ -448,7 +542,7 @@ fn a_connection_that_is_over_is_closed_at_once() {
 #[test]
 fn a_server_that_lets_go_of_connections_is_not_weighed() {
     const CONNS: usize = 10;
-    let (address, _) = fake(64 + CONNS, |mut sockets| {
+    let (address, _) = fake(1 + CONNS, |mut sockets| {
         let last = sockets.last_mut().expect("connections");
         assert!(is_waiting(last), "all stand");
         last.close(None).expect("a client");
@@ -488,6 +582,24 @@ fn a_handshake_and_a_close_in_one_read_are_one_failure() {
         assert!(number(&report, "/failed") > 0.0, "{report}");
         assert_eq!(report["first_failure"], "the server closed with code 1013", "{report}");
     }
+}
+
+#[test]
+fn who_is_turned_away_while_it_says_goodbye_has_failed() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let serve = move || {
+        for stream in listener.incoming() {
+            let Ok(mut socket) = tungstenite::accept(stream.expect("a client")) else { continue };
+            let mut goodbye = [0; 8];
+            socket.get_mut().read_exact(&mut goodbye).ok();
+            socket.get_mut().write_all(b"\x88\x02\x03\xf5").ok();
+        }
+    };
+    thread::Builder::new().spawn(serve).expect("a thread");
+    let (report, _) = told(&bench(&address, "connect --window 3 --secs 0.1 --warm-up 0.05"), 1);
+    assert_eq!(number(&report, "/cycles"), 0.0, "{report}");
+    assert_eq!(report["first_failure"], "the server closed with code 1013", "{report}");
 }
 
 #[test]

@@ -38,7 +38,10 @@ impl Target {
 
     /// The server's processes, if they can be found.
     pub(super) fn server(&self) -> Option<Server> {
-        Server::of(&self.pid).or_else(|| Server::of(&listening_on(self.addr)))
+        let mut named = self.pid.clone();
+        named.sort_unstable();
+        named.dedup();
+        Server::of(&named).or_else(|| Server::of(&listening_on(self.addr)))
     }
 
     /// The server's processes; an error where they can't be found.

@@ -211,6 +211,14 @@ fn a_server_may_be_named() {
 }
 
 #[test]
+fn a_process_that_is_named_twice_counts_once() {
+    let server = Server::floor(&[]);
+    let pid = server.child.id();
+    let report = server.report(&format!("--subs 5 --secs 0.1 --warm-up 0.05 --pid {pid},{pid}"));
+    assert_eq!(report["server"]["pids"], serde_json::json!([pid]), "{report}");
+}
+
+#[test]
 fn connections_come_and_go_however_they_leave() {
     for server in [Server::broker(), Server::floor(&["--kind", "connect"])] {
         for leave in ["frame", "drop"] {
@@ -520,6 +528,18 @@ fn the_silence_after_a_loss_is_in_the_readings_and_not_in_the_rate() {
     let interval_s =
         number(&report, "/client/cpu_us_each") * 20.0 / 1e6 / number(&report, "/client/cores");
     assert!(interval_s > 2.0, "{interval_s} s of {report}");
+}
+
+#[test]
+fn a_server_that_never_stops_talking_does_not_keep_the_client_from_ending() {
+    let (address, _) = fake(1, |sockets| {
+        let mut socket = only(sockets);
+        let empty_messages = b"\x82\x00".repeat(512 * 1024);
+        while socket.get_mut().write_all(&empty_messages).is_ok() {}
+    });
+    let (report, said) = told(&bench(&address, BRIEF), 1);
+    assert!(said.contains("nothing was delivered"), "{said}");
+    assert!(number(&report, "/unknown") > 0.0, "{report}");
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub(super) struct Conn {
     pongs_bytes: usize,
 }
 
+/// Full reads in a row after which others have their turn: what they bring is 4 MiB.
+const READS_MAX: usize = 16;
+
 /// Pongs that may wait: who sends pings and reads nothing is not to fill our memory. RFC 6455
 /// §5.5.3: not each ping needs an answer of its own.
 const PONGS_BYTES_MAX: usize = 64 * 1024;
@@ -108,6 +111,22 @@ pub(super) struct Reading<'a> {
     pub(super) brought: &'a mut Brought,
 }
 
+/// Whether there may be more to read, of which no event will tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Rest {
+    None,
+    Unread,
+}
+
+/// How far to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Until {
+    /// A read brings less than it could.
+    Short,
+    /// There is nothing, or the end.
+    Empty,
+}
+
 /// What reads brought.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Brought {
@@ -171,11 +190,33 @@ impl Conn {
         event: &Event,
         reading: &mut Reading<'_>,
         mut tell: impl FnMut(u64, Happening<'_>),
-    ) {
-        if let Err(ending) = self.react(event, reading, &mut tell) {
+    ) -> Rest {
+        let reacted = self.react(event, reading, &mut tell);
+        self.settle(reacted, reading, tell)
+    }
+
+    /// Goes on where reading was cut short.
+    pub(super) fn read_on(
+        &mut self,
+        reading: &mut Reading<'_>,
+        mut tell: impl FnMut(u64, Happening<'_>),
+    ) -> Rest {
+        let read = self.read(Until::Empty, reading, &mut tell);
+        self.settle(read, reading, tell)
+    }
+
+    /// Ends the connection where that is what came of reading.
+    fn settle(
+        &mut self,
+        read: Result<Rest, Ending>,
+        reading: &Reading<'_>,
+        mut tell: impl FnMut(u64, Happening<'_>),
+    ) -> Rest {
+        read.unwrap_or_else(|ending| {
             self.end();
             tell(reading.clock.now_us(), Happening::Closed(ending));
-        }
+            Rest::None
+        })
     }
 
     /// Drops what is queued and closes the socket.
@@ -192,8 +233,8 @@ impl Conn {
         event: &Event,
         reading: &mut Reading<'_>,
         tell: &mut impl FnMut(u64, Happening<'_>),
-    ) -> Result<(), Ending> {
-        let Some(stream) = &self.stream else { return Ok(()) };
+    ) -> Result<Rest, Ending> {
+        let Some(stream) = &self.stream else { return Ok(Rest::None) };
         if event.is_error()
             && let Some(error) = stream.take_error()?
         {
@@ -205,10 +246,12 @@ impl Conn {
             }
             self.flush()?;
         }
+        // A short read emptied the queue. An end that came with the data makes no new edge.
+        let until = if event.is_read_closed() { Until::Empty } else { Until::Short };
         if event.is_readable() || event.is_read_closed() {
-            self.read(event.is_read_closed(), reading, tell)?;
+            return self.read(until, reading, tell);
         }
-        Ok(())
+        Ok(Rest::None)
     }
 
     fn connected(&mut self) -> io::Result<()> {
@@ -225,16 +268,16 @@ impl Conn {
 
     fn read(
         &mut self,
-        closed: bool,
+        until: Until,
         reading: &mut Reading<'_>,
         tell: &mut impl FnMut(u64, Happening<'_>),
-    ) -> Result<(), Ending> {
-        loop {
-            let Some(stream) = &mut self.stream else { return Ok(()) };
+    ) -> Result<Rest, Ending> {
+        for _ in 0..READS_MAX {
+            let Some(stream) = &mut self.stream else { return Ok(Rest::None) };
             let count = match stream.read(reading.input) {
                 Ok(0) => return Err(Ending::Eof),
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Rest::None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -249,11 +292,11 @@ impl Conn {
             });
             reading.brought.reads += u64::from(reading.brought.messages > before);
             taken?;
-            // A short read emptied the queue. An end that came with the data makes no new edge.
-            if !is_full && !closed {
-                return Ok(());
+            if !is_full && until == Until::Short {
+                return Ok(Rest::None);
             }
         }
+        Ok(Rest::Unread)
     }
 
     fn handle_input(

@@ -1,9 +1,10 @@
 //! Walks the frames of one connection in the buffer they were read into.
 //!
 //! Not here: validation beyond frame headers and their order, and payloads beyond their first
-//! bytes: they are stepped over, but for compressed ones, which mean nothing in part. Invariants: a message is told at the last byte of its last frame;
-//! however the bytes are cut, the same is seen; between messages nothing is held, and of one under
-//! way at most a header, a control frame, and the part of the payload that is looked at.
+//! bytes: they are stepped over, but for compressed ones, which mean nothing in part. Invariants: a
+//! message is told at the last byte of its last frame; however the bytes are cut, the same is seen;
+//! between messages nothing is held, and of one under way at most a header, a control frame, and
+//! the part of the payload that is looked at.
 
 use super::unpack::COMPRESSED_BYTES_MAX;
 use crate::ws::{Decoded, FrameHeader, Opcode, ProtocolError, Role, Rsv1};

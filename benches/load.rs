@@ -31,7 +31,7 @@ use std::process::{Command, ExitCode};
 #[derive(Parser, Debug)]
 struct Args {
     /// Rounds of each shape
-    #[arg(long, default_value_t = 11)]
+    #[arg(long, default_value_t = 11, value_parser = at_least_one)]
     pairs: usize,
     /// Seconds of each run
     #[arg(long, default_value_t = 2.0)]
@@ -66,6 +66,11 @@ struct Args {
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+/// Of no rounds there is no median.
+fn at_least_one(raw: &str) -> Result<usize, String> {
+    raw.parse().ok().filter(|count| *count > 0).ok_or_else(|| "a number from 1".to_owned())
 }
 
 fn main() -> io::Result<ExitCode> {

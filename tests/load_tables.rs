@@ -105,6 +105,29 @@ fn newer_figures_may_be_absent_and_count_when_they_are_there() {
 }
 
 #[test]
+fn what_was_asked_for_compressed_and_did_not_come_so_is_no_figure() {
+    let of = |compressed: Value| {
+        let report = with(report(), "/compressed", compressed);
+        Run::of(&report, Asked::Compressed)
+    };
+    assert!(of(json!(1_000)).is_ok() && of(json!(1_001)).is_ok());
+    for some in [json!(0), json!(999)] {
+        let wrong = of(some).expect_err("some came as they were");
+        assert!(wrong.contains("of 1000 messages came compressed"), "{wrong}");
+    }
+    assert_eq!(
+        Run::of(&report(), Asked::Compressed).expect_err("untold"),
+        "`/compressed` is missing"
+    );
+    let idle =
+        json!({"bytes_per_connection": 1.0, "kept_bytes": 0, "connections": 15, "compressing": 14});
+    let idle = [idle];
+    assert!(table::memory("x", &idle, false).is_ok());
+    let wrong = table::memory("x", &idle, true).expect_err("one did not agree");
+    assert_eq!(wrong, "14 of 15 connections agreed on compression");
+}
+
+#[test]
 fn the_client_says_whether_it_was_the_bottleneck_and_is_judged_where_it_does_not() {
     let flag = |report: Value| {
         Run::of(&report, Asked::Deliveries).expect("it is whole").is_client_bottleneck
@@ -206,10 +229,11 @@ fn small_rooms_have_latencies_of_their_own_and_faults_or_a_busy_client_spoil_the
 #[test]
 fn memory_that_is_not_told_is_missed_by_name() {
     let whole = json!({"bytes_per_connection": 150.0, "kept_bytes": -1_048_576});
-    let outcome = table::memory("x", std::slice::from_ref(&whole)).expect("it is whole");
+    let outcome = table::memory("x", std::slice::from_ref(&whole), false).expect("it is whole");
     assert_eq!(outcome.rows, ["| x | 150.0 | -1024 KiB |"]);
     for lacking in [json!({"bytes_per_connection": 1.0}), json!({"kept_bytes": 1})] {
-        let wrong = table::memory("x", &[whole.clone(), lacking]).expect_err("something lacks");
+        let wrong =
+            table::memory("x", &[whole.clone(), lacking], false).expect_err("something lacks");
         assert!(wrong.ends_with("is missing"), "{wrong}");
     }
 }
@@ -295,7 +319,7 @@ fn shapes_are_chosen_by_a_part_of_their_name_by_all_of_it_or_by_having_targets()
     assert_eq!((wanted(name, true), wanted(name, false)), (1, 2), "two loops have it too");
     assert_eq!(wanted("1 room x 1000", true), 0);
     let of_target = shapes::wanted(&[], false, true);
-    assert_eq!(of_target.len(), 18, "{of_target:#?}");
+    assert_eq!(of_target.len(), 20, "{of_target:#?}");
     assert_eq!(shapes::wanted(&[], false, false).len(), shapes::all().len());
 }
 
@@ -312,7 +336,7 @@ fn rows_have_as_many_cells_as_the_head_of_their_table() {
             Kind::Latency | Kind::HalfOfPeak => table::latency(&shape.name, &rounds),
             Kind::Beside => table::beside(&shape.name, &[run(1.0)]),
             Kind::Memory => {
-                table::memory(&shape.name, std::slice::from_ref(&weighed)).expect("whole")
+                table::memory(&shape.name, std::slice::from_ref(&weighed), false).expect("whole")
             }
             Kind::Backlog => table::backlog(&shape.name, &[Backlog::default()]),
         };

@@ -19,6 +19,8 @@ const NEWER_FAULTS: [&str; 2] = ["damaged", "warm_up_lost"];
 pub(crate) enum Asked {
     /// Messages that reach their members, or come back as an echo.
     Deliveries,
+    /// Messages that must all come compressed.
+    Compressed,
     /// Connections that come and go.
     Cycles,
 }
@@ -45,7 +47,7 @@ impl Run {
     /// Reads the client's report; in words what it lacks.
     pub(crate) fn of(report: &Value, asked: Asked) -> Result<Self, String> {
         let (counted, latency_us) = match asked {
-            Asked::Deliveries => {
+            Asked::Deliveries | Asked::Compressed => {
                 let at = |p: &str| number(report, &format!("/latency_us/{p}"));
                 ("/deliveries", [at("p50")?, at("p99")?, at("p99_9")?])
             }
@@ -53,6 +55,9 @@ impl Run {
         };
         if number(report, counted)? == 0.0 {
             return Err(format!("`{counted}` is 0: nothing was measured"));
+        }
+        if asked == Asked::Compressed {
+            all_compressed(report)?;
         }
         let client_cores = number(report, "/client/cores")?;
         let told = optional_flag(report, "/client_is_bottleneck")?;
@@ -68,10 +73,17 @@ impl Run {
     }
 }
 
+/// What did not come compressed would be measured under the name of what did.
+fn all_compressed(report: &Value) -> Result<(), String> {
+    let [compressed, all] = [number(report, "/compressed")?, number(report, "/deliveries")?];
+    let wrong = || format!("{compressed} of {all} messages came compressed");
+    if compressed >= all { Ok(()) } else { Err(wrong()) }
+}
+
 fn faults(report: &Value, asked: Asked) -> Result<Vec<(&'static str, f64)>, String> {
     let mut found = Vec::new();
     let (required, newer): (&[&str], &[&str]) = match asked {
-        Asked::Deliveries => (&FAULTS, &NEWER_FAULTS),
+        Asked::Deliveries | Asked::Compressed => (&FAULTS, &NEWER_FAULTS),
         Asked::Cycles => (&["failed"], &["warm_up_failed"]),
     };
     for name in required {

@@ -65,7 +65,8 @@ pub(crate) fn measure(args: &Args, shape: &Shape) -> io::Result<Outcome> {
         Kind::Memory => {
             let weigh = |_| args.broker(1)?.measure(&shape.client, args.client_cpu);
             let reports: io::Result<Vec<Value>> = (0..few()).map(weigh).collect();
-            table::memory(&shape.name, &reports?).map_err(io::Error::other)
+            table::memory(&shape.name, &reports?, offers_compression(shape))
+                .map_err(io::Error::other)
         }
         Kind::Backlog => {
             let looks: io::Result<Vec<Backlog>> =
@@ -162,6 +163,7 @@ fn of_compressed_size(args: &Args, shape: &Shape) -> io::Result<Shape> {
     note(&format!("{}: how small its messages get", shape.name));
     let line = for_secs(&shape.client, args.secs);
     let report = args.broker(1)?.measure(&line, args.client_cpu)?;
+    read(&report, shape)?;
     let bytes = number(&report, "/wire_bytes_each").map_err(io::Error::other)?.round();
     let mut plain = shape.clone();
     plain.name = format!("{}, {bytes} B on the wire", shape.name);
@@ -195,8 +197,16 @@ fn at_half_of_peak(args: &Args, shape: &Shape) -> io::Result<Shape> {
 
 fn read(report: &Value, shape: &Shape) -> io::Result<Run> {
     let cycles = shape.client.first().is_some_and(|word| word == "connect");
-    let asked = if cycles { Asked::Cycles } else { Asked::Deliveries };
+    let asked = match (cycles, offers_compression(shape)) {
+        (true, _) => Asked::Cycles,
+        (false, true) => Asked::Compressed,
+        (false, false) => Asked::Deliveries,
+    };
     Run::of(report, asked).map_err(|lack| io::Error::other(format!("{lack} in {report}")))
+}
+
+fn offers_compression(shape: &Shape) -> bool {
+    shape.client.iter().any(|word| word == "--deflate")
 }
 
 fn for_secs(words: &[String], secs: f64) -> Vec<String> {

@@ -219,9 +219,9 @@ fn cycles() -> [Shape; 3] {
 fn latencies() -> [Shape; 3] {
     let of = |name, kind, client| Shape::new(name, kind, "--kind fanout", client);
     [
-        of("100 msg/s to 1000, open loop", Kind::Latency, "--subs 1000 --rate 100")
+        of("100 msg/s to 1000, open loop", Kind::Latency, "--subs 1000 --rate 100 --zero-mask")
             .reaching(&NO_WORSE),
-        of("half of the floor's peak, 1 room x 1000", Kind::HalfOfPeak, "--subs 1000")
+        of("half of the floor's peak, 1 room x 1000", Kind::HalfOfPeak, "--subs 1000 --zero-mask")
             .reaching(&NO_WORSE),
         of(
             "100 rooms x 10 at 100 msg/s, beside 1 room x 10000 at 10 msg/s",

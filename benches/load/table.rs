@@ -154,8 +154,15 @@ const fn spoiled(has_faults: bool, is_bottleneck: bool) -> Option<&'static str> 
     }
 }
 
-/// Memory at rest, from the client's reports; in words what they lack.
-pub(crate) fn memory(name: &str, reports: &[Value]) -> Result<Outcome, String> {
+/// Memory at rest, from the client's reports, of connections that must all have agreed on
+/// compression if it was `offered`; in words what they lack.
+pub(crate) fn memory(name: &str, reports: &[Value], offered: bool) -> Result<Outcome, String> {
+    for report in reports.iter().filter(|_| offered) {
+        let [agreed, all] = [number(report, "/compressing")?, number(report, "/connections")?];
+        if agreed < all {
+            return Err(format!("{agreed} of {all} connections agreed on compression"));
+        }
+    }
     let middle = |pointer: &str| -> Result<f64, String> {
         let values: Result<Vec<f64>, String> =
             reports.iter().map(|report| number(report, pointer)).collect();

@@ -50,6 +50,18 @@ pub(super) fn rate(raw: &str) -> Result<f64, String> {
     positive(raw).ok().filter(|rate| *rate <= RATE_MAX).ok_or_else(rule)
 }
 
+/// Whether a request can ask for `target`; in words if not.
+pub(super) fn path(target: &str) -> Result<(), String> {
+    if target.starts_with('/') && target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{}` is no path: one begins with `/` and has no spaces and only ASCII (--path-template or \
+         --path, --room)",
+        target.escape_debug()
+    ))
+}
+
 /// The product of some counts, or that it is more than `most`, in the words of `what`.
 pub(super) fn product(counts: &[usize], most: usize, what: impl Display) -> Result<usize, String> {
     let product = counts.iter().try_fold(1_usize, |product, count| product.checked_mul(*count));

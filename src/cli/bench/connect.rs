@@ -3,7 +3,7 @@
 //! Invariants: a connection leaves exactly once, by a cycle or by a failure; what was still under
 //! way when waiting was given up has failed.
 
-use super::bounds::connections;
+use super::bounds::{connections, path};
 use super::client::{Ending, Fleet, Happening, Manner, STAMP_BYTES, fill};
 use super::clock::Clock;
 use super::error::BenchError;
@@ -87,7 +87,8 @@ struct Phase {
 
 /// Measures and reports.
 pub(super) fn run(args: &Args) -> ExitCode {
-    if let Err(wrong) = args.timing.check() {
+    let target = fill(&args.path_template, &args.room);
+    if let Err(wrong) = args.timing.check().and_then(|()| path(&target)) {
         return refuse(wrong);
     }
     let report = match measure(args) {
@@ -239,7 +240,10 @@ impl<'a> Churn<'a> {
                 Happening::Closed(ending) => {
                     last_us = now_us;
                     match (stages.go_on(index, Stage::Away), ending) {
-                        (Stage::Leaving, Ending::Close(_)) => phase.cycles += 1,
+                        // RFC 6455 §5.5.1: who answers a close gives back its code, or none.
+                        (Stage::Leaving, Ending::Close(Some(CLOSE_NORMAL) | None)) => {
+                            phase.cycles += 1;
+                        }
                         (Stage::Joining | Stage::Leaving, ending) => phase.fail(ending),
                         (Stage::Away, _) => {}
                     }

@@ -63,8 +63,8 @@ impl fmt::Display for BenchError {
             ),
             Self::Backlog => write!(
                 f,
-                "the server reads more slowly than messages are due: {UNDER_WAY_BYTES_MAX} bytes \
-                 wait to be sent (--rate, --size)"
+                "the server reads more slowly than messages are due: for one publisher more waits \
+                 to be sent than its share of {UNDER_WAY_BYTES_MAX} bytes (--rate, --size, --pubs)"
             ),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Process(path, error) => write!(f, "cannot read {}: {error}", path.display()),

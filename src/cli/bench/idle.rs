@@ -3,11 +3,12 @@
 //! Invariants: a figure is of connections that all stood while it was read; one that was still
 //! changing when the wait was over says so.
 
-use super::bounds::connections;
+use super::bounds::{connections, path};
 use super::client::{Fleet, Happening, Manner, STAMP_BYTES, fill};
 use super::clock::Clock;
 use super::error::BenchError;
 use super::progress::Progress;
+use super::run::refuse;
 use super::target::Target;
 use crate::cli::output::{fail, say};
 use serde::Serialize;
@@ -15,9 +16,12 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Connections that come and go before the first look, so that what is made once is there, and
-/// again before the last one.
-const WARM_UP_CONNS: usize = 64;
+/// Connections that come and go before the first look at most, so that what is made once is there,
+/// and again before the last one.
+const WARM_UP_CONNS_MAX: usize = 64;
+/// What those leave behind is used again by as many of those that are weighed, which then weigh
+/// nothing: at most one of so many.
+const WEIGHED_PER_WARM_UP: usize = 100;
 /// Time between two looks at the memory.
 const LOOK_US: u64 = 100_000;
 /// The memory is settled when so many looks in a row saw the same: two seconds, longer than
@@ -55,6 +59,8 @@ struct Report {
     pid: u32,
     pids: Vec<u32>,
     connections: usize,
+    /// Those that agreed on compression.
+    compressing: usize,
     rooms: usize,
     before_bytes: u64,
     joined_bytes: u64,
@@ -68,6 +74,9 @@ struct Report {
 
 /// Measures and reports.
 pub(super) fn run(args: &Args) -> ExitCode {
+    if let Err(wrong) = path(&args.target_of(0)) {
+        return refuse(wrong);
+    }
     let report = match measure(args) {
         Ok(report) => report,
         Err(error) => return fail(error),
@@ -82,24 +91,25 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^53 bytes")]
 fn measure(args: &Args) -> Result<Report, BenchError> {
-    args.target.prepare(args.conns.max(WARM_UP_CONNS))?;
+    args.target.prepare(args.conns)?;
     let server = args.target.required_server()?;
     let clock = Clock::start();
     let mut progress = Progress::new();
     let manner = Manner { look: STAMP_BYTES, deflate: args.deflate };
     let mut fleet = Fleet::new(args.target.addr, manner, clock)?;
     let look = |fleet: &mut Fleet| settle(fleet, clock, SETTLE_US_MAX, || server.resident_bytes());
-    fleet.open_all((0..WARM_UP_CONNS).map(|nth| args.target_of(nth)), |_| {})?;
+    fleet.open_all((0..args.warm_up_conns()).map(|nth| args.target_of(nth)), |_| {})?;
     fleet.drop_all();
     let before = look(&mut fleet)?;
     fleet.open_all((0..args.conns).map(|nth| args.target_of(nth)), |opened| {
         progress.show(clock.now_us(), format_args!("{opened} of {} connected", args.conns));
     })?;
     let joined = look(&mut fleet)?;
+    let compressing = fleet.compressing();
     fleet.drop_all();
     let left = look(&mut fleet)?;
     // The same few as before the first look: allocators give memory back while they are used.
-    fleet.open_all((0..WARM_UP_CONNS).map(|nth| args.target_of(nth)), |_| {})?;
+    fleet.open_all((0..args.warm_up_conns()).map(|nth| args.target_of(nth)), |_| {})?;
     fleet.drop_all();
     let after = look(&mut fleet)?;
     let signed = |look: &Look| i64::try_from(look.bytes).unwrap_or(i64::MAX);
@@ -109,6 +119,7 @@ fn measure(args: &Args) -> Result<Report, BenchError> {
         pid: pids.first().copied().unwrap_or_default(),
         pids,
         connections: args.conns,
+        compressing,
         rooms: args.rooms,
         before_bytes: before.bytes,
         joined_bytes: joined.bytes,
@@ -120,6 +131,10 @@ fn measure(args: &Args) -> Result<Report, BenchError> {
 }
 
 impl Args {
+    fn warm_up_conns(&self) -> usize {
+        (self.conns / WEIGHED_PER_WARM_UP).clamp(1, WARM_UP_CONNS_MAX)
+    }
+
     fn target_of(&self, nth: usize) -> String {
         match self.rooms {
             1 => fill(&self.path_template, &self.room),
@@ -177,6 +192,9 @@ impl fmt::Display for Report {
             "connections  {} in {} rooms (process {})",
             self.connections, self.rooms, self.pid
         )?;
+        if self.compressing > 0 {
+            writeln!(f, "compression  {} agreed on it", self.compressing)?;
+        }
         writeln!(
             f,
             "resident     {} KiB before, {} KiB joined, {} KiB after",
@@ -228,6 +246,7 @@ mod tests {
             pid: 1,
             pids: vec![1],
             connections: 1,
+            compressing: 0,
             rooms: 1,
             before_bytes: 0,
             joined_bytes: 0,

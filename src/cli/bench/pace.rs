@@ -45,7 +45,8 @@ impl Schedule {
         match self.pace {
             Pace::Window(_) => None,
             Pace::Rate(rate) => {
-                let next_us = self.start_us + (self.done as f64 * 1e6 / rate) as u64;
+                let after_us = (self.done as f64 * 1e6 / rate) as u64;
+                let next_us = self.start_us.saturating_add(after_us);
                 (next_us < self.end_us).then_some(next_us)
             }
         }
@@ -66,5 +67,14 @@ mod tests {
         assert_eq!(due(26_000), [5_000, 15_000, 25_000]);
         assert_eq!(due(1_000_000), [35_000, 45_000]);
         assert_eq!(schedule.next_us(), None, "the phase is over");
+    }
+
+    #[test]
+    fn a_rate_too_low_for_a_second_message_is_no_crash() {
+        for rate in [1e-14, 1e-300, f64::MIN_POSITIVE] {
+            let mut schedule = Schedule::new(Pace::Rate(rate), 5_000, 45_000);
+            assert_eq!(schedule.pop_due(5_000), Some(5_000));
+            assert_eq!(schedule.next_us(), None, "{rate}");
+        }
     }
 }

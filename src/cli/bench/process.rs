@@ -1,8 +1,8 @@
 //! What the kernel says about processes: their CPU time and resident memory, from `/proc`.
 //!
 //! Not here: which processes (`listening`), and what is made of the numbers. CPU time in all is
-//! exact to the last switch between tasks; how it divides into user and system is sampled by the
-//! kernel's tick.
+//! exact to the last switch between tasks, or to a tick where threads have ended; how it divides
+//! into user and system is sampled by the kernel's tick.
 
 use super::error::BenchError;
 use std::fs;
@@ -40,6 +40,11 @@ pub(super) struct CpuSpent {
     /// In the kernel, in µs.
     pub(super) system_us: f64,
 }
+
+/// How far the ticks may be above the scheduler's account of threads that are all still there: a
+/// share, and what is lost by rounding, in ticks.
+const TICKS_MORE_MAX: f64 = 1.05;
+const TICKS_ROUNDED: f64 = 2.0;
 
 impl CpuSpent {
     /// Both together.
@@ -153,7 +158,11 @@ impl CpuTime {
         let system_us = self.system_ticks.saturating_sub(before.system_ticks) as f64 * tick_us;
         let exact = self.run_ns.zip(before.run_ns);
         let exact_us = exact.map(|(now, before)| now.saturating_sub(before) as f64 / 1e3);
-        match exact_us {
+        // Threads that ended took their account with them; the ticks have what they spent.
+        let whole = |exact_us: &f64| {
+            user_us + system_us <= exact_us * TICKS_MORE_MAX + TICKS_ROUNDED * tick_us
+        };
+        match exact_us.filter(whole) {
             Some(total_us) if user_us + system_us > 0.0 => {
                 let scale = total_us / (user_us + system_us);
                 CpuSpent { user_us: user_us * scale, system_us: system_us * scale }
@@ -220,10 +229,19 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_have_ended_count_with_what_they_spent() {
+        // 40 ticks passed, of which the threads that are left had but 10.
+        let before = CpuTime { user_ticks: 10, system_ticks: 10, run_ns: Some(200_000_000) };
+        let after = CpuTime { user_ticks: 40, system_ticks: 20, run_ns: Some(300_000_000) };
+        let expected = CpuSpent { user_us: 300_000.0, system_us: 100_000.0 };
+        assert_eq!(after.since(before), expected);
+    }
+
+    #[test]
     fn the_schedulers_account_is_divided_as_the_ticks_are() {
         let before = CpuTime { user_ticks: 10, system_ticks: 10, run_ns: Some(5_000_000) };
-        let after = CpuTime { user_ticks: 11, system_ticks: 13, run_ns: Some(13_000_000) };
-        let expected = CpuSpent { user_us: 2_000.0, system_us: 6_000.0 };
+        let after = CpuTime { user_ticks: 11, system_ticks: 13, run_ns: Some(35_000_000) };
+        let expected = CpuSpent { user_us: 7_500.0, system_us: 22_500.0 };
         assert_eq!(after.since(before), expected);
         let untold = CpuTime { run_ns: None, ..after };
         let tick_us = 1e6 / 100.0;

@@ -3,7 +3,9 @@
 //! Not here: the load itself (`crowd`). Invariant: a shape that was checked fits into memory and
 //! into the numbers of a stamp.
 
-use super::bounds::{ACCOUNTS_MAX, CONNECTIONS_MAX, SIZE_BYTES_MAX, UNDER_WAY_BYTES_MAX, product};
+use super::bounds::{
+    ACCOUNTS_MAX, CONNECTIONS_MAX, SIZE_BYTES_MAX, UNDER_WAY_BYTES_MAX, path, product,
+};
 use super::client::{Content, Draft, Masking, STAMP_BYTES, fill};
 use super::pace::Pace;
 use crate::ws::DataKind;
@@ -57,7 +59,7 @@ impl Shape {
         product(&[rooms, members, publishers], ACCOUNTS_MAX, accounts)?;
         let bytes = "bytes under way (--rooms or --conns, --pubs, --window, --size)";
         product(&[rooms, publishers, window, size], UNDER_WAY_BYTES_MAX, bytes)?;
-        Ok(())
+        path(&self.target(0))
     }
 
     /// Connections that it takes.
@@ -120,6 +122,20 @@ mod tests {
     fn many_rooms_have_numbers_and_one_has_none() {
         assert_eq!(Shape::of(1, 1, 1).target(0), "/raw/r");
         assert_eq!(Shape::of(2, 1, 1).target(1), "/raw/r-1");
+    }
+
+    #[test]
+    fn a_path_that_is_none_is_refused() {
+        let of = |room: &str, path: &str| {
+            let (room, path) = (room.to_owned(), path.to_owned());
+            Shape { room, path, ..Shape::of(1, 1, 1) }.check()
+        };
+        for (room, path) in
+            [("a b", "/raw/{room}"), ("a", "raw"), ("a", "/x\r\nHost: y"), ("é", "/{room}")]
+        {
+            assert!(of(room, path).expect_err(path).contains("is no path"), "{room:?}, {path:?}");
+        }
+        assert_eq!(of("a b", "/chat?x=%20"), Ok(()), "what only a template names may be anything");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 /// Descriptors that are no connections: standard streams, poll, timer, files of `/proc`.
 const DESCRIPTORS_OWN: u64 = 32;
+/// Cores that the kernel can be asked for by a set of the usual size.
+const CORES_MAX: usize = 1_024;
 
 /// The server, and how results are told.
 #[derive(clap::Args, Clone, Debug)]
@@ -36,7 +38,10 @@ impl Target {
 
     /// The server's processes, if they can be found.
     pub(super) fn server(&self) -> Option<Server> {
-        Server::of(&self.pid).or_else(|| Server::of(&listening_on(self.addr)))
+        let mut named = self.pid.clone();
+        named.sort_unstable();
+        named.dedup();
+        Server::of(&named).or_else(|| Server::of(&listening_on(self.addr)))
     }
 
     /// The server's processes; an error where they can't be found.
@@ -75,6 +80,7 @@ fn address(raw: &str) -> Result<SocketAddr, String> {
 /// Binds this thread to a core, if one is given.
 pub(super) fn pin(core: Option<usize>) -> Result<(), BenchError> {
     match core {
+        Some(id) if id >= CORES_MAX => Err(BenchError::Core(id)),
         Some(id) if !core_affinity::set_for_current(CoreId { id }) => Err(BenchError::Core(id)),
         Some(_) | None => Ok(()),
     }
@@ -108,6 +114,13 @@ mod tests {
         ] {
             let wrong = address(raw).expect_err(raw);
             assert!(wrong.contains(said), "{raw}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn a_core_that_can_not_be_is_an_error() {
+        for id in [1_024, 5_000, usize::MAX] {
+            assert!(matches!(pin(Some(id)), Err(BenchError::Core(wrong)) if wrong == id), "{id}");
         }
     }
 

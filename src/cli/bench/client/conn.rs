@@ -25,7 +25,16 @@ pub(super) struct Conn {
     /// Bytes to be written; those up to `written` are.
     out: Vec<u8>,
     written: usize,
+    /// Bytes of pongs that have been queued since all was written.
+    pongs_bytes: usize,
 }
+
+/// Full reads in a row after which others have their turn: what they bring is 4 MiB.
+const READS_MAX: usize = 16;
+
+/// Pongs that may wait: who sends pings and reads nothing is not to fill our memory. RFC 6455
+/// §5.5.3: not each ping needs an answer of its own.
+const PONGS_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Debug)]
 enum State {
@@ -102,6 +111,22 @@ pub(super) struct Reading<'a> {
     pub(super) brought: &'a mut Brought,
 }
 
+/// Whether there may be more to read, of which no event will tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Rest {
+    None,
+    Unread,
+}
+
+/// How far to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Until {
+    /// A read brings less than it could.
+    Short,
+    /// There is nothing, or the end.
+    Empty,
+}
+
 /// What reads brought.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Brought {
@@ -134,6 +159,7 @@ impl Conn {
             walk: Walk::default(),
             out: request,
             written: 0,
+            pongs_bytes: 0,
         }
     }
 
@@ -153,17 +179,44 @@ impl Conn {
         matches!(self.state, State::Open(_))
     }
 
+    /// Whether it is, and agreed on compression.
+    pub(super) const fn compresses(&self) -> bool {
+        matches!(self.state, State::Open(Rsv1::Compressed))
+    }
+
     /// Reacts to readiness; `tell` gets the time of the read with each happening.
     pub(super) fn handle_event(
         &mut self,
         event: &Event,
         reading: &mut Reading<'_>,
         mut tell: impl FnMut(u64, Happening<'_>),
-    ) {
-        if let Err(ending) = self.react(event, reading, &mut tell) {
+    ) -> Rest {
+        let reacted = self.react(event, reading, &mut tell);
+        self.settle(reacted, reading, tell)
+    }
+
+    /// Goes on where reading was cut short.
+    pub(super) fn read_on(
+        &mut self,
+        reading: &mut Reading<'_>,
+        mut tell: impl FnMut(u64, Happening<'_>),
+    ) -> Rest {
+        let read = self.read(Until::Empty, reading, &mut tell);
+        self.settle(read, reading, tell)
+    }
+
+    /// Ends the connection where that is what came of reading.
+    fn settle(
+        &mut self,
+        read: Result<Rest, Ending>,
+        reading: &Reading<'_>,
+        mut tell: impl FnMut(u64, Happening<'_>),
+    ) -> Rest {
+        read.unwrap_or_else(|ending| {
             self.end();
             tell(reading.clock.now_us(), Happening::Closed(ending));
-        }
+            Rest::None
+        })
     }
 
     /// Drops what is queued and closes the socket.
@@ -180,8 +233,8 @@ impl Conn {
         event: &Event,
         reading: &mut Reading<'_>,
         tell: &mut impl FnMut(u64, Happening<'_>),
-    ) -> Result<(), Ending> {
-        let Some(stream) = &self.stream else { return Ok(()) };
+    ) -> Result<Rest, Ending> {
+        let Some(stream) = &self.stream else { return Ok(Rest::None) };
         if event.is_error()
             && let Some(error) = stream.take_error()?
         {
@@ -193,10 +246,12 @@ impl Conn {
             }
             self.flush()?;
         }
+        // A short read emptied the queue. An end that came with the data makes no new edge.
+        let until = if event.is_read_closed() { Until::Empty } else { Until::Short };
         if event.is_readable() || event.is_read_closed() {
-            self.read(event.is_read_closed(), reading, tell)?;
+            return self.read(until, reading, tell);
         }
-        Ok(())
+        Ok(Rest::None)
     }
 
     fn connected(&mut self) -> io::Result<()> {
@@ -213,16 +268,16 @@ impl Conn {
 
     fn read(
         &mut self,
-        closed: bool,
+        until: Until,
         reading: &mut Reading<'_>,
         tell: &mut impl FnMut(u64, Happening<'_>),
-    ) -> Result<(), Ending> {
-        loop {
-            let Some(stream) = &mut self.stream else { return Ok(()) };
+    ) -> Result<Rest, Ending> {
+        for _ in 0..READS_MAX {
+            let Some(stream) = &mut self.stream else { return Ok(Rest::None) };
             let count = match stream.read(reading.input) {
                 Ok(0) => return Err(Ending::Eof),
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Rest::None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -237,11 +292,11 @@ impl Conn {
             });
             reading.brought.reads += u64::from(reading.brought.messages > before);
             taken?;
-            // A short read emptied the queue. An end that came with the data makes no new edge.
-            if !is_full && !closed {
-                return Ok(());
+            if !is_full && until == Until::Short {
+                return Ok(Rest::None);
             }
         }
+        Ok(Rest::Unread)
     }
 
     fn handle_input(
@@ -283,14 +338,20 @@ impl Conn {
         looks: (usize, Rsv1),
         tell: &mut impl FnMut(Happening<'_>),
     ) -> Result<(), Ending> {
-        let Self { walk, out, .. } = self;
+        let Self { walk, out, pongs_bytes, .. } = self;
         let queued = out.len();
         let mut close = None;
         walk.walk(input, looks, |seen| match seen {
             Seen::Message { front, bytes, compressed } => {
                 tell(Happening::Message { front, bytes, compressed });
             }
-            Seen::Ping(payload) => ws::push_masked_frame(out, Opcode::Pong, payload, mask()),
+            Seen::Ping(payload) => {
+                if *pongs_bytes < PONGS_BYTES_MAX {
+                    let before = out.len();
+                    ws::push_masked_frame(out, Opcode::Pong, payload, mask());
+                    *pongs_bytes += out.len() - before;
+                }
+            }
             Seen::Close(payload) => {
                 close = Some(payload.first_chunk().copied().map(u16::from_be_bytes))
             }
@@ -328,6 +389,7 @@ impl Conn {
         }
         self.out.clear();
         self.written = 0;
+        self.pongs_bytes = 0;
         Ok(())
     }
 }
@@ -393,6 +455,19 @@ mod tests {
             dice.1.fill(&mut piece);
             assert!(got == piece, "bytes went astray");
         }
+    }
+
+    #[test]
+    fn who_pings_and_reads_nothing_does_not_fill_our_memory() {
+        let (mut conn, _peer) = pair();
+        let mut pings = Vec::new();
+        for _ in 0..1_000 {
+            ws::push_frame(&mut pings, Opcode::Ping, &[7; 125]);
+        }
+        for _ in 0..200 {
+            conn.walk(&pings, (8, Rsv1::Reserved), &mut |_| {}).expect("pings");
+        }
+        assert!(conn.out.len() <= 2 * PONGS_BYTES_MAX, "{} bytes are held", conn.out.len());
     }
 
     #[test]

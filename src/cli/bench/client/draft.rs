@@ -13,7 +13,7 @@ const ROOM: &str = "{room}";
 pub(crate) enum Content {
     /// Nothing but dots
     Dots,
-    /// A JSON document, which compresses as such documents do
+    /// Text like a list of orders in JSON, which compresses as such documents do
     Json,
 }
 

@@ -4,7 +4,7 @@
 //! the order in which they were opened.
 
 use super::alarm::Alarm;
-use super::conn::{Brought, Conn, Ending, Happening, Reading, mask};
+use super::conn::{Brought, Conn, Ending, Happening, Reading, Rest, mask};
 use super::dial::dial;
 use super::unpack::OFFER;
 use crate::cli::bench::clock::Clock;
@@ -46,6 +46,8 @@ pub(crate) struct Fleet {
     poll: Poll,
     events: Events,
     conns: Vec<Conn>,
+    /// Those of which there may be more to read than was read in their turn.
+    unread: Vec<usize>,
     input: Box<[u8]>,
     alarm: Alarm,
     clock: Clock,
@@ -64,6 +66,7 @@ impl Fleet {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             conns: Vec::new(),
+            unread: Vec::new(),
             input: vec![0; INPUT_BYTES].into(),
             alarm,
             clock,
@@ -91,6 +94,7 @@ impl Fleet {
         let conn = self.dial(target, index)?;
         if let Some(place) = self.conns.get_mut(index) {
             *place = conn; // Dropping the old one closes it.
+            self.unread.retain(|unread| *unread != index);
         }
         Ok(())
     }
@@ -151,6 +155,11 @@ impl Fleet {
         self.conns.iter().filter(|conn| conn.is_open()).count()
     }
 
+    /// Connections that stand and agreed on compression.
+    pub(crate) fn compressing(&self) -> usize {
+        self.conns.iter().filter(|conn| conn.compresses()).count()
+    }
+
     /// Appends to what the connection is to be sent by the next [`Self::flush`]. Returns the bytes
     /// that are held for it.
     pub(crate) fn queue(&mut self, index: usize, push: impl FnOnce(&mut Vec<u8>)) -> usize {
@@ -191,6 +200,7 @@ impl Fleet {
     /// Lets all connections go without a word.
     pub(crate) fn drop_all(&mut self) {
         self.conns.clear();
+        self.unread.clear();
     }
 
     /// Wakes the next [`Self::turn`] so many microseconds from now.
@@ -204,18 +214,29 @@ impl Fleet {
         timeout: Option<Duration>,
         mut tell: impl FnMut(usize, u64, Happening<'_>),
     ) -> io::Result<()> {
-        let Self { poll, events, conns, input, clock, manner, brought, .. } = self;
+        let Self { poll, events, conns, unread, input, clock, manner, brought, .. } = self;
+        let timeout = if unread.is_empty() { timeout } else { Some(Duration::ZERO) };
         match poll.poll(events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
         let mut reading = Reading { input, manner: *manner, clock: *clock, brought };
+        let before = std::mem::take(unread);
         for event in &*events {
             let Token(index) = event.token();
-            if let Some(conn) = conns.get_mut(index) {
-                conn.handle_event(event, &mut reading, |now_us, happening| {
-                    tell(index, now_us, happening);
-                });
+            let Some(conn) = conns.get_mut(index) else { continue };
+            let tell = |now_us, happening: Happening<'_>| tell(index, now_us, happening);
+            if conn.handle_event(event, &mut reading, tell) == Rest::Unread {
+                unread.push(index);
+            }
+        }
+        for index in before {
+            let Some(conn) = conns.get_mut(index).filter(|_| !unread.contains(&index)) else {
+                continue;
+            };
+            let tell = |now_us, happening: Happening<'_>| tell(index, now_us, happening);
+            if conn.read_on(&mut reading, tell) == Rest::Unread {
+                unread.push(index);
             }
         }
         Ok(())

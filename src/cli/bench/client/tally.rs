@@ -79,12 +79,13 @@ impl Tally {
             self.unknown += 1;
             return Receipt::Fault;
         };
-        if *next == sequence {
+        let sent = sent();
+        if *next == sequence && sequence < sent {
             *next += 1;
             self.received += 1;
             return Receipt::First;
         }
-        self.count_odd(account, sequence, sent())
+        self.count_odd(account, sequence, sent)
     }
 
     /// Counts a message whose length is not what was sent.
@@ -204,5 +205,13 @@ mod tests {
         }
         assert_eq!(tally.faults(0), Faults { unknown: 2, ..Faults::default() });
         assert_eq!((tally.remembered, tally.next[0]), (0, 0));
+    }
+
+    #[test]
+    fn what_comes_before_it_is_sent_is_unknown() {
+        let mut tally = Tally::new(1, 1);
+        let receipts = [0, 1, 1].map(|sequence| tally.count(0, 0, sequence, || 1));
+        assert_eq!(receipts, [Receipt::First, Receipt::Fault, Receipt::Fault]);
+        assert_eq!(tally.faults(1), Faults { unknown: 2, ..Faults::default() });
     }
 }

@@ -4,7 +4,9 @@
 //! client several times what sending them costs the server. So the last ones are remembered. Sound
 //! only where a message stands for itself, which is what the client asks for ([`OFFER`]).
 
-use crate::ws::{ClientWindow, Context, DataKind, DeflateOffer, Inflater};
+use crate::cli::bench::bounds::SIZE_BYTES_MAX;
+use crate::ws::{ClientWindow, Context, DataKind, DeflateOffer, Inflater, compressed_bytes_max};
+use std::collections::VecDeque;
 
 /// What the client offers: compression without contexts.
 pub(crate) const OFFER: DeflateOffer = DeflateOffer {
@@ -16,8 +18,12 @@ pub(crate) const OFFER: DeflateOffer = DeflateOffer {
 
 /// Messages remembered: more than a room has under way in any usual load.
 const KNOWN_MAX: usize = 1_024;
-/// Largest message that is inflated.
-const BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Compressed bytes of those together. Beyond that the oldest go, and may be inflated once more.
+const KNOWN_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Largest message that is inflated: an envelope may be as large as what is in it.
+const BYTES_MAX: usize = 2 * SIZE_BYTES_MAX;
+/// Bytes of a compressed message that are looked at: more can't come to so few.
+pub(super) const COMPRESSED_BYTES_MAX: usize = compressed_bytes_max(BYTES_MAX);
 
 /// The last compressed messages and what they said.
 #[derive(Debug)]
@@ -25,11 +31,12 @@ pub(crate) struct Unpacker {
     inflater: Inflater,
     /// Bytes of each payload that are kept.
     look: usize,
-    known: Vec<Known>,
+    /// In the order of their coming.
+    known: VecDeque<Known>,
+    /// Compressed bytes of those.
+    known_bytes: usize,
     /// The place after the one that was found last: members get the same messages in a row.
     next: usize,
-    /// The place of the next new one.
-    oldest: usize,
 }
 
 #[derive(Debug)]
@@ -43,7 +50,7 @@ impl Unpacker {
     /// One that remembers nothing yet, and keeps the first `look` bytes of payloads.
     pub(crate) fn new(look: usize) -> Self {
         let inflater = Inflater::new(Context::Reset);
-        Self { inflater, look, known: Vec::new(), next: 0, oldest: 0 }
+        Self { inflater, look, known: VecDeque::new(), known_bytes: 0, next: 0 }
     }
 
     /// The front of a payload and its length; `None` for what can't be inflated.
@@ -52,12 +59,13 @@ impl Unpacker {
         let place = if self.known.get(self.next).is_some_and(is_it) {
             self.next
         } else {
-            match self.known.iter().position(is_it) {
+            // What is under way is the newest.
+            match self.known.iter().rposition(is_it) {
                 Some(place) => place,
                 None => self.learn(compressed)?,
             }
         };
-        self.next = (place + 1) % KNOWN_MAX;
+        self.next = place + 1;
         self.known.get(place).map(|known| (known.front.as_slice(), known.bytes))
     }
 
@@ -66,13 +74,17 @@ impl Unpacker {
         let payload = self.inflater.message(DataKind::Binary, compressed, BYTES_MAX).ok()?;
         let front = payload.get(..self.look).unwrap_or(payload).to_vec();
         let known = Known { compressed: compressed.to_vec(), front, bytes: payload.len() as u64 };
-        let place = self.oldest;
-        match self.known.get_mut(place) {
-            Some(oldest) => *oldest = known,
-            None => self.known.push(known),
+        self.known_bytes += compressed.len();
+        self.known.push_back(known);
+        let is_more = |known: &VecDeque<Known>, bytes: usize| {
+            known.len() > KNOWN_MAX || bytes > KNOWN_BYTES_MAX
+        };
+        while is_more(&self.known, self.known_bytes)
+            && let Some(oldest) = self.known.pop_front()
+        {
+            self.known_bytes -= oldest.compressed.len();
         }
-        self.oldest = (place + 1) % KNOWN_MAX;
-        Some(place)
+        self.known.len().checked_sub(1)
     }
 }
 
@@ -102,5 +114,26 @@ mod tests {
         }
         assert!(unpacker.known.len() <= KNOWN_MAX);
         assert_eq!(unpacker.unpack(b"\xff\xff"), None);
+    }
+
+    #[test]
+    fn large_messages_are_remembered_up_to_so_many_bytes() {
+        const BYTES: usize = 4 * 1024 * 1024;
+        let mut unpacker = Unpacker::new(8);
+        for nth in 0..40_u8 {
+            // A block of stored bytes for each 65,535: nothing is gained, as of random bytes.
+            let mut stored = Vec::new();
+            for _ in 0..BYTES / 65_535 {
+                stored.extend(b"\x00\xff\xff\x00\x00");
+                stored.resize(stored.len() + 65_535, nth);
+            }
+            stored.push(0);
+            for _ in 0..2 {
+                let (front, bytes) = unpacker.unpack(&stored).expect("it inflates");
+                assert_eq!((front, bytes), (&[nth; 8][..], (BYTES / 65_535 * 65_535) as u64));
+            }
+        }
+        let held: usize = unpacker.known.iter().map(|known| known.compressed.len()).sum();
+        assert!(held <= KNOWN_BYTES_MAX, "{held} bytes are held");
     }
 }

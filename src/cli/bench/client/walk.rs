@@ -1,10 +1,12 @@
 //! Walks the frames of one connection in the buffer they were read into.
 //!
 //! Not here: validation beyond frame headers and their order, and payloads beyond their first
-//! bytes: they are stepped over. Invariants: a message is told at the last byte of its last frame;
-//! however the bytes are cut, the same is seen; between messages nothing is held, and of one under
-//! way at most a header, a control frame, and the part of the payload that is looked at.
+//! bytes: they are stepped over, but for compressed ones, which mean nothing in part. Invariants: a
+//! message is told at the last byte of its last frame; however the bytes are cut, the same is seen;
+//! between messages nothing is held, and of one under way at most a header, a control frame, and
+//! the part of the payload that is looked at.
 
+use super::unpack::COMPRESSED_BYTES_MAX;
 use crate::ws::{Decoded, FrameHeader, Opcode, ProtocolError, Role, Rsv1};
 
 /// Where a connection's stream of frames is: at the front of one, unless something is cut.
@@ -144,7 +146,7 @@ impl Cut {
     fn step_over<'a>(&mut self, input: &'a [u8], look: usize) -> &'a [u8] {
         let step = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
         let (payload, rest) = input.split_at(step);
-        let look = if self.compressed { usize::MAX } else { look };
+        let look = if self.compressed { COMPRESSED_BYTES_MAX } else { look };
         let kept = look.saturating_sub(self.front.len()).min(step);
         self.front.extend_from_slice(payload.get(..kept).unwrap_or_default());
         self.left -= step as u64;
@@ -360,6 +362,21 @@ mod tests {
         let mut all = Log::new();
         walk.walk(b"12345", (LOOK, Rsv1::Reserved), |seen| log(&mut all, seen)).expect("a message");
         assert_eq!(all, [("message", b"12345".to_vec(), u64::MAX)]);
+    }
+
+    #[test]
+    fn of_a_compressed_message_without_end_not_all_is_held() {
+        const FRAME: usize = 1024 * 1024;
+        let mut wire = b"\x42\x7f".to_vec(); // RSV1, binary, more to come.
+        wire.extend((FRAME as u64).to_be_bytes());
+        wire.resize(wire.len() + FRAME, 7);
+        let mut walk = Walk::default();
+        for nth in 0..128 {
+            wire[0] = if nth == 0 { 0x42 } else { 0x00 };
+            walk.walk(&wire, (LOOK, Rsv1::Compressed), |_| {}).expect("a fragment");
+        }
+        let held = walk.0.as_ref().expect("a message is under way").front.len();
+        assert_eq!(held, COMPRESSED_BYTES_MAX);
     }
 
     #[test]

@@ -29,14 +29,15 @@ pub(super) enum Stop {
     Close,
 }
 
-/// Makes bare frames of the masked ones in `input`, up to `join` messages in each of `parts`. A
-/// mask of zeros needs no unmasking, and a payload under one is not touched.
+/// Makes bare frames of the masked ones that begin at `from` in `input`, up to `join` messages in
+/// each of `parts`. A mask of zeros needs no unmasking, and a payload under one is not touched.
 pub(super) fn bare(
     input: &mut [u8],
+    from: usize,
     join: usize,
     parts: &mut Vec<Part>,
 ) -> Result<Stop, ProtocolError> {
-    let mut at = 0;
+    let mut at = from;
     loop {
         let rest = input.get_mut(at..).unwrap_or_default();
         let Decoded::Complete(header) = FrameHeader::decode(rest, Role::Server, Rsv1::Reserved)?
@@ -93,7 +94,7 @@ mod tests {
 
     fn sends(input: &mut [u8], join: usize) -> (Result<Stop, ProtocolError>, Vec<Vec<u8>>) {
         let mut parts = Vec::new();
-        let stop = bare(input, join, &mut parts);
+        let stop = bare(input, 0, join, &mut parts);
         (stop, parts.into_iter().map(|part| input[part.bytes].to_vec()).collect())
     }
 
@@ -132,7 +133,7 @@ mod tests {
     fn a_message_in_fragments_counts_once_and_is_not_torn() {
         let mut input = b"\x02\x81\0\0\0\0a\x80\x81\0\0\0\0b\x82\x81\0\0\0\0c".to_vec();
         let mut parts = Vec::new();
-        bare(&mut input, 1, &mut parts).expect("frames");
+        bare(&mut input, 0, 1, &mut parts).expect("frames");
         assert_eq!(parts.iter().map(|part| part.messages).collect::<Vec<_>>(), [1, 1]);
         assert_eq!(&input[parts[0].bytes.clone()], b"\x02\x01a\x80\x01b");
         assert_eq!(&input[parts[1].bytes.clone()], b"\x82\x01c");

@@ -53,6 +53,8 @@ enum Next {
     Wait,
     /// There are parts to be sent.
     Send,
+    /// There may be, and then the client is told goodbye.
+    Close,
     /// The client goes.
     Leave,
 }
@@ -150,14 +152,17 @@ impl Floor {
             let carried = self.peer(index).map_or(0, |peer| peer.carry.len());
             let mut buffer = self.buffers.take(carried);
             let next = self.read_into(index, &mut buffer);
-            if let Ok((Next::Send, _)) = next {
+            if let Ok((Next::Send | Next::Close, _)) = next {
                 self.send(index, &buffer);
             }
             self.buffers.put(buffer);
+            if let Ok((Next::Close, _)) = next {
+                let _ = self.answer(index, CLOSE); // It goes, whether it hears that or not.
+            }
             match next {
                 Ok((Next::Wait | Next::Send, is_full)) if is_full || closed => {}
                 Ok((Next::Wait | Next::Send, _)) => return true,
-                Ok((Next::Leave, _)) | Err(_) => return false,
+                Ok((Next::Close | Next::Leave, _)) | Err(_) => return false,
             }
         }
     }
@@ -180,39 +185,38 @@ impl Floor {
         Ok((self.handle_input(index, input)?, is_full))
     }
 
-    fn handle_input(&mut self, index: usize, mut input: &mut [u8]) -> io::Result<Next> {
+    fn handle_input(&mut self, index: usize, input: &mut [u8]) -> io::Result<Next> {
         let Some(Some(peer)) = self.peers.get_mut(index) else { return Ok(Next::Leave) };
+        let mut from = 0;
         if peer.room.is_none() {
             let Some(greeting) = Greeting::read(input)? else {
                 peer.carry.extend_from_slice(input);
                 return Ok(Next::Wait);
             };
-            let (counts, bytes) = (self.counts, greeting.bytes);
-            let answer = match greeting.key {
-                Some(key) => {
-                    peer.room = Some(match self.kind {
-                        Kind::Fanout => self.rooms.join(greeting.path, index),
-                        Kind::Echo | Kind::Connect => 0,
-                    });
-                    let mut answer = Vec::new();
-                    push_answer(&mut answer, key);
-                    answer
-                }
-                None => counts.response(),
+            let Some(key) = greeting.key else {
+                peer.send_small(&self.counts.response())?;
+                return Ok(Next::Leave);
             };
-            self.answer(index, &answer)?;
-            input = input.get_mut(bytes..).unwrap_or_default();
-            if input.is_empty() {
+            peer.room = Some(match self.kind {
+                Kind::Fanout => self.rooms.join(greeting.path, index),
+                Kind::Echo | Kind::Connect => 0,
+            });
+            let mut answer = Vec::new();
+            push_answer(&mut answer, key);
+            peer.send_small(&answer)?;
+            from = greeting.bytes;
+            if from == input.len() {
                 return Ok(Next::Wait);
             }
         }
-        self.handle_frames(index, input)
+        self.handle_frames(index, input, from)
     }
 
-    fn handle_frames(&mut self, index: usize, input: &mut [u8]) -> io::Result<Next> {
+    /// Makes parts of the frames that begin at `from`: they lie where they are sent from.
+    fn handle_frames(&mut self, index: usize, input: &mut [u8], from: usize) -> io::Result<Next> {
         self.parts.clear();
-        let stop = bare(input, self.join, &mut self.parts).map_err(|_| io::ErrorKind::InvalidData);
-        match stop? {
+        let stop = bare(input, from, self.join, &mut self.parts);
+        match stop.map_err(|_| io::ErrorKind::InvalidData)? {
             Stop::Incomplete(from) => {
                 if let Some(Some(peer)) = self.peers.get_mut(index) {
                     peer.carry.extend_from_slice(input.get(from..).unwrap_or_default());
@@ -220,10 +224,7 @@ impl Floor {
                 let is_nothing = self.parts.is_empty() || self.kind == Kind::Connect;
                 Ok(if is_nothing { Next::Wait } else { Next::Send })
             }
-            Stop::Close => {
-                self.answer(index, CLOSE)?;
-                Ok(Next::Leave)
-            }
+            Stop::Close => Ok(Next::Close),
         }
     }
 

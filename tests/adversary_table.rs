@@ -27,6 +27,7 @@ fn held() -> Outcome {
         held_kib: 20,
         descriptors: 0,
         cores: 0.25,
+        waited: 0.05,
     }
 }
 
@@ -61,8 +62,9 @@ fn what_is_within_the_numbers_is_held_and_what_is_not_is_named() {
 fn rows_fit_the_head() {
     let cells = |line: &str| line.matches('|').count();
     let head = HEAD.lines().map(cells).collect::<Vec<_>>();
-    assert_eq!(head, [13, 13]);
-    let expected = "| x | 7 | 100, 0 | 0.50 | 0.50 | 0.50 | 10, 1.50 | 99 | 20 | 3 | 0.25 | held |";
+    assert_eq!(head, [14, 14]);
+    let expected =
+        "| x | 7 | 100, 0 | 0.50 | 0.50 | 0.50 | 10, 1.50 | 99 | 20 | 3 | 0.25 | 0.05 | held |";
     assert_eq!(row("x", &held(), &NUMBERS), expected);
-    assert_eq!(cells(&failed("x", "a | b\nc")), 13);
+    assert_eq!(cells(&failed("x", "a | b\nc")), 14);
 }

@@ -12,12 +12,12 @@ mod e2e;
 use e2e::broker::Broker;
 use e2e::bystander::Bystander;
 use e2e::http::{Expect, Http};
-use e2e::raw::{BEGIN_TEXT, PING, PONG, Raw, TEXT, close_payload, frame, upgrade};
+use e2e::raw::{BEGIN_TEXT, CLOSE, PING, PONG, Raw, TEXT, close_payload, frame, upgrade};
 use e2e::scaled;
 use e2e::scrape::Scraper;
 use e2e::wait::{Stopwatch, until};
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 
 /// What may have been read of a head before it is refused.
 const HEAD_BYTES_BEFORE_REFUSAL: usize = 20 * 1024;
@@ -216,6 +216,42 @@ fn frames_that_can_not_be_are_refused_on_the_header_alone() {
     let now = scraper.until("all to be counted", |now| now.closed("protocol") == all.len() as u64);
     assert_eq!(now.value("messages_received_total"), 0, "none of it was a message");
     assert_eq!(now.value("spill_bytes"), 0, "none of it is kept");
+    bystander.stop();
+    broker.stop();
+}
+
+#[test]
+fn a_close_is_answered_by_its_code_or_as_a_breach_and_nothing_follows() {
+    let valid = [
+        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000,
+        4999,
+    ];
+    let wrong = [
+        0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 9999, 32_768, 65_534,
+        65_535,
+    ];
+    let valid = valid.into_iter().map(|code: u16| (code.to_be_bytes().to_vec(), Some(code)));
+    let wrong = wrong.into_iter().map(|code: u16| (code.to_be_bytes().to_vec(), Some(1002)));
+    let odd = [
+        (Vec::new(), None),
+        (vec![0x03], Some(1002)),
+        ([&close_payload(1000)[..], b"\xff"].concat(), Some(1007)),
+    ];
+    let broker = Broker::start(&["--loops", "2"]);
+    let mut scraper = Scraper::new(&broker);
+    let bystander = Bystander::start(&broker);
+    let all: Vec<_> = valid.chain(wrong).chain(odd).collect();
+    assert_eq!(all.len(), 35);
+    for (payload, code) in all {
+        let mut closing = Raw::open(broker.address(), "/raw/closing");
+        // What stands behind a close is read by nobody.
+        closing.0.send(&[frame(CLOSE, &payload), frame(TEXT, b"more"), frame(PING, b"")].concat());
+        let close = closing.next().expect("a close frame");
+        assert_eq!((close.first, close.close_code()), (CLOSE, code), "after {payload:02x?}");
+        closing.0.stream.shutdown(Shutdown::Write).expect("half closed");
+        assert_eq!(closing.next(), None, "nothing follows");
+    }
+    assert_eq!(scraper.metrics().value("messages_received_total"), 0);
     bystander.stop();
     broker.stop();
 }
@@ -440,7 +476,7 @@ fn nothing_that_a_client_says_gets_into_the_log() {
         for bytes in &poison {
             let mut http = Http::connect(broker.address());
             http.send(bytes);
-            http.stream.shutdown(std::net::Shutdown::Write).expect("half closed");
+            http.stream.shutdown(Shutdown::Write).expect("half closed");
             http.rest();
         }
         bystander.stop();

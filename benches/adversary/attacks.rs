@@ -12,6 +12,7 @@ pub(crate) enum Attack {
     EmptyFragments,
     TinyFragments,
     HeldFragments,
+    ManyFragments,
     Announced,
     Resets,
     Stalled,
@@ -33,6 +34,8 @@ pub(crate) struct Numbers {
 pub(crate) const DRIPPING: usize = 5_000;
 /// Connections that hold a message each, and its fragments.
 pub(crate) const HELD: (usize, usize) = (40, 16_000);
+/// Connections that send fragments all at once.
+pub(crate) const FLOODING: usize = 200;
 /// Connections that each announce a message and send none of it.
 pub(crate) const LIARS: usize = 100;
 /// Members of the room in which some stall, and who stalls.
@@ -47,13 +50,14 @@ const ROOM_BYTES_MAX: u64 = 512;
 const SLACK_KIB: u64 = 2 * 1_024;
 
 impl Attack {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Heads,
         Self::Slowloris,
         Self::Pings,
         Self::EmptyFragments,
         Self::TinyFragments,
         Self::HeldFragments,
+        Self::ManyFragments,
         Self::Announced,
         Self::Resets,
         Self::Stalled,
@@ -69,6 +73,7 @@ impl Attack {
             Self::EmptyFragments => "empty-fragments",
             Self::TinyFragments => "tiny-fragments",
             Self::HeldFragments => "held-fragments",
+            Self::ManyFragments => "many-fragments",
             Self::Announced => "announced",
             Self::Resets => "resets",
             Self::Stalled => "stalled",
@@ -86,6 +91,7 @@ impl Attack {
             Self::EmptyFragments => "empty fragments without end; who is cut comes again",
             Self::TinyFragments => "messages of 300,000 fragments of one byte; fragments",
             Self::HeldFragments => "40 connections hold a message of 16,000 fragments; messages",
+            Self::ManyFragments => "200 connections at once send fragments of one byte; KiB",
             Self::Announced => "lengths of 1 MiB that don't come, and longer ones",
             Self::Resets => "connections reset in every stage of their life",
             Self::Stalled => "20 members of 10,000 never read, at 10 messages a second",
@@ -100,6 +106,7 @@ impl Attack {
             Self::Slowloris => DRIPPING as u64 * 8,
             Self::Pings => 256,
             Self::EmptyFragments | Self::TinyFragments | Self::HeldFragments => 2_048,
+            Self::ManyFragments => FLOODING as u64 * 16,
             Self::Announced => 64,
             Self::Resets | Self::Frames => 3_072,
             // Their outboxes, as many KiB each as `crowd` sets.
@@ -126,6 +133,7 @@ impl Attack {
             | Self::EmptyFragments
             | Self::TinyFragments
             | Self::HeldFragments
+            | Self::ManyFragments
             | Self::Announced
             | Self::Resets
             | Self::Names

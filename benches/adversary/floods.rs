@@ -3,7 +3,7 @@
 //! Invariants: each checks that the broker answers as it must, and gives up where it does not; the
 //! number that it returns says how much was done.
 
-use crate::attacks::{Attack, DRIPPING, HELD, LIARS};
+use crate::attacks::{Attack, DRIPPING, FLOODING, HELD, LIARS};
 use crate::e2e::http::{Expect, Http};
 use crate::e2e::raw::{
     BEGIN_TEXT, BINARY, CLOSE, CONTINUE, LAST, PING, PONG, Raw, TEXT, close_payload, frame, upgrade,
@@ -26,6 +26,7 @@ pub(crate) fn carry_out(attack: Attack, address: SocketAddr, span: Span) -> u64 
         Attack::EmptyFragments => empty_fragments(address, span),
         Attack::TinyFragments => tiny_fragments(address, span),
         Attack::HeldFragments => held_fragments(address, span),
+        Attack::ManyFragments => many_fragments(address, span),
         Attack::Announced => announced(address, span),
         Attack::Resets => over_and_over(span, |nth| reset(address, nth)),
         // Its members are there already, and stall by themselves.
@@ -149,6 +150,30 @@ fn held_fragments(address: SocketAddr, span: Span) -> u64 {
             assert_eq!(one.next().expect("the message").payload.len(), fragments + 1);
         }
     }) * connections as u64
+}
+
+/// Messages in fragments of one byte, on as many connections as the kernel takes them from.
+fn many_fragments(address: SocketAddr, span: Span) -> u64 {
+    let middle = frame(CONTINUE, b"x").repeat(8_000);
+    let message = [frame(BEGIN_TEXT, b"x"), middle, frame(LAST, b"x")].concat();
+    let connect = |nth| Raw::open(address, &format!("/raw/many-{nth}?echo=0"));
+    let mut all: Vec<(Raw, usize)> = (0..FLOODING).map(|nth| (connect(nth), 0)).collect();
+    for (one, _) in &all {
+        one.stream().set_nonblocking(true).expect("not blocking");
+    }
+    let mut bytes = 0;
+    while !span.is_over() {
+        for (one, at) in &mut all {
+            match one.0.stream.write(&message[*at..]) {
+                Ok(count) => {
+                    *at = (*at + count) % message.len();
+                    bytes += count as u64;
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+            }
+        }
+    }
+    bytes / 1_024
 }
 
 /// Lengths that nothing follows.

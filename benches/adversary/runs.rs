@@ -8,13 +8,14 @@ use crate::floods;
 use crate::table::Outcome;
 use crate::watch::{self, Span};
 use std::any::Any;
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
 /// How long memory may take to come back.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Less than the others, so that an attacker's own work is not what the bystander waits for.
+/// By how much an attacker comes behind, so that its own work is not what the bystander waits for.
 const ATTACKER_NICE: i32 = 10;
 
 /// What is done before memory is weighed, so that what is made once is not counted.
@@ -35,6 +36,7 @@ pub(crate) fn run(attack: Attack, time: Duration, loops: usize) -> Result<Outcom
         | Attack::EmptyFragments
         | Attack::TinyFragments
         | Attack::HeldFragments
+        | Attack::ManyFragments
         | Attack::Announced
         | Attack::Resets
         | Attack::Names
@@ -50,12 +52,13 @@ pub(crate) fn run(attack: Attack, time: Duration, loops: usize) -> Result<Outcom
     })?;
     let descriptors = broker.descriptors();
     let before = watch::memory(&broker, &mut scraper);
-    let ticks = broker.cpu_ticks();
+    let (ticks, waited) = (broker.cpu_ticks(), waited_s(&broker));
     let span = Span::new(time);
     let mut outcome = watched(attack, &broker, &mut scraper, span)?;
+    let took = span.begun.elapsed().as_secs_f64();
     // In hundredths of a second.
-    outcome.cores =
-        (broker.cpu_ticks() - ticks) as f64 / 100.0 / span.begun.elapsed().as_secs_f64();
+    outcome.cores = (broker.cpu_ticks() - ticks) as f64 / 100.0 / took;
+    outcome.waited = (waited_s(&broker) - waited) / took;
     outcome.growth_kib = outcome.growth_kib.saturating_sub(before.resident_kib);
     outcome.held_kib = outcome.held_kib.saturating_sub(before.held_bytes / 1_024);
     if let Some(crowd) = crowd {
@@ -88,7 +91,8 @@ fn watched(
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let attacker = named(attack.name()).spawn_scoped(scope, move || {
             // Where it is not permitted it goes on all the same.
-            rustix::process::setpriority_process(None, ATTACKER_NICE).ok();
+            let nice = rustix::process::getpriority_process(None).unwrap_or(0);
+            rustix::process::setpriority_process(None, nice + ATTACKER_NICE).ok();
             floods::carry_out(attack, address, span)
         });
         let bystander = named("bystander").spawn_scoped(scope, move || watch::ping(address, span));
@@ -108,8 +112,21 @@ fn watched(
             held_kib: most.held_bytes / 1_024,
             descriptors: 0,
             cores: 0.0,
+            waited: 0.0,
         })
     })
+}
+
+/// How long the broker's threads could have run and had no core: the second figure of `schedstat`,
+/// in ns. Where the kernel does not tell, 0.
+fn waited_s(broker: &Broker) -> f64 {
+    let folder = format!("/proc/{}/task", broker.pid());
+    let threads = fs::read_dir(folder).into_iter().flatten().flatten();
+    let waited = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().nth(1)?.parse::<f64>().ok()
+    });
+    waited.sum::<f64>() / 1e9
 }
 
 /// What a thread said when it gave up.

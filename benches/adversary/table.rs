@@ -25,12 +25,14 @@ pub(crate) struct Outcome {
     pub(crate) descriptors: u64,
     /// The broker's CPU time, as a share of a core.
     pub(crate) cores: f64,
+    /// What of a core it was ready to use and did not get.
+    pub(crate) waited: f64,
 }
 
 pub(crate) const HEAD: &str = "\
 | Attack | Done | Pings, lost | p50 ms | p99 ms | worst ms | Newcomers, p99 ms | Memory + KiB | of \
-which accounted | kept | Cores | Verdict |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|";
+which accounted | kept | Cores | lacked | Verdict |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|";
 
 /// What of the outcome is beyond the numbers.
 pub(crate) fn complaints(outcome: &Outcome, numbers: &Numbers) -> Vec<String> {
@@ -69,7 +71,7 @@ pub(crate) fn row(name: &str, outcome: &Outcome, numbers: &Numbers) -> String {
     };
     let ping = |percent| quantile(&outcome.pings_ms, percent);
     format!(
-        "| {name} | {} | {}, {} | {:.2} | {:.2} | {:.2} | {}, {:.2} | {} | {} | {} | {:.2} | {verdict} |",
+        "| {name} | {} | {}, {} | {:.2} | {:.2} | {:.2} | {}, {:.2} | {} | {} | {} | {:.2} | {:.2} | {verdict} |",
         outcome.done,
         outcome.pings_ms.len(),
         outcome.lost,
@@ -82,11 +84,12 @@ pub(crate) fn row(name: &str, outcome: &Outcome, numbers: &Numbers) -> String {
         outcome.held_kib,
         outcome.kept_kib,
         outcome.cores,
+        outcome.waited,
     )
 }
 
 /// The row of an attack that could not be carried out.
 pub(crate) fn failed(name: &str, why: &str) -> String {
     let why = why.replace(['|', '\n'], " ");
-    format!("| {name} | - | - | - | - | - | - | - | - | - | - | **failed: {why}** |")
+    format!("| {name} | - | - | - | - | - | - | - | - | - | - | - | **failed: {why}** |")
 }

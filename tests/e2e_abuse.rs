@@ -16,6 +16,8 @@ use e2e::raw::{
 use e2e::scaled;
 use e2e::scrape::{Metrics, Scraper};
 use e2e::wait::DEADLINE;
+use fanfare::limits::{READ_BYTES_PER_TICK_MAX, READ_SHARE_BYTES_MIN};
+use rustix::process::Signal;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -207,6 +209,41 @@ fn tiny_fragments_are_a_message_like_any_other() {
     assert!(most <= count as u64 + 64 * 1024, "{most} bytes for {count} received");
     bystander.stop();
     drop(tiny);
+    broker.stop();
+}
+
+#[test]
+fn floods_on_many_connections_are_read_in_turns_of_a_bounded_size() {
+    const CONNECTIONS: usize = 40;
+    let broker = Broker::start(&["--loops", "1"]);
+    let mut scraper = Scraper::new(&broker);
+    let open = |nth| Raw::open(broker.address(), &format!("/raw/many-{nth}?echo=0"));
+    let mut floods: Vec<Raw> = (0..CONNECTIONS).map(open).collect();
+    let middle = frame(CONTINUE, &[b'x'; 1_000]).repeat(100);
+    let message = [frame(BEGIN_TEXT, b"x"), middle, frame(LAST, b"x")].concat();
+    let before = scraper.metrics();
+    // While it stands still, the kernel takes on its behalf as much as it can.
+    broker.signal(Signal::STOP);
+    let mut sent = 0;
+    for flood in &mut floods {
+        let stream = &mut flood.0.stream;
+        stream.set_nonblocking(true).expect("not blocking");
+        let mut at = 0;
+        while let Ok(count) = stream.write(&message[at..]) {
+            at = (at + count) % message.len();
+            sent += count as u64;
+        }
+    }
+    assert!(sent > 4 * READ_BYTES_PER_TICK_MAX as u64, "{sent} bytes are no flood");
+    broker.signal(Signal::CONT);
+    let received = |now: &Metrics| now.value("received_bytes_total");
+    let now = scraper.until("all to be read", |now| received(now) - received(&before) >= sent);
+    let ticks = now.value("ticks_total") - before.value("ticks_total");
+    eprintln!("{sent} bytes in {ticks} ticks");
+    // The last turn of a tick may go over by a share.
+    let most = ticks * (READ_BYTES_PER_TICK_MAX + READ_SHARE_BYTES_MIN) as u64;
+    assert!(sent <= most, "{sent} bytes in {ticks} ticks");
+    drop(floods);
     broker.stop();
 }
 

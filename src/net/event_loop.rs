@@ -263,7 +263,7 @@ impl EventLoop {
     fn begin_drain(&mut self, now: Now) {
         self.log.draining(self.sockets.len());
         // The drain closes who has asked for nothing; what has been asked is to be answered first.
-        self.read_ready(now);
+        self.read_all_ready(now);
         self.shard.handle_drain(now);
         self.act();
         // After it, so that these get to ask and are told.

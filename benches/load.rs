@@ -13,6 +13,8 @@ mod figures;
 mod processes;
 #[path = "load/rounds.rs"]
 mod rounds;
+#[path = "setting/mod.rs"]
+mod setting;
 #[path = "load/shapes.rs"]
 mod shapes;
 #[path = "load/stats.rs"]
@@ -25,7 +27,7 @@ use shapes::{Kind, Shape};
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// Compares the broker with the floor.
 #[derive(Parser, Debug)]
@@ -92,7 +94,7 @@ fn main() -> io::Result<ExitCode> {
     let seconds: f64 = shapes.iter().map(|shape| rounds::seconds(&args, shape)).sum();
     note(&format!("{} shapes, about {:.0} minutes", shapes.len(), (seconds / 60.0).ceil()));
     let mut report = Report { out: args.out.as_ref().map(fs::File::create).transpose()? };
-    report.line(&setting())?;
+    report.line(&setting::setting("cargo load --"))?;
     if shapes.iter().any(|shape| shape.kind == Kind::Beside) {
         let may = if processes::may_be_ahead() { "at a higher" } else { "at the same" };
         report
@@ -148,26 +150,4 @@ impl Report {
             None => Ok(()),
         }
     }
-}
-
-/// What a number is worth nothing without: commit, processor, kernel, command.
-fn setting() -> String {
-    let said = |program: &str, args: &[&str]| {
-        let output = Command::new(program).args(args).output().ok();
-        let text = output.filter(|output| output.status.success()).map(|output| output.stdout);
-        text.map(|text| String::from_utf8_lossy(&text).trim().to_owned())
-    };
-    let unknown = || "unknown".to_owned();
-    let commit = said("git", &["describe", "--always", "--dirty"]).unwrap_or_else(unknown);
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-    let cores = info.lines().filter(|line| line.starts_with("processor")).count();
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| unknown());
-    let command: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    format!(
-        "- Commit: {commit}\n- CPU: {}, {cores} cores\n- Kernel: {}\n- Command: `cargo load -- {}`",
-        model.unwrap_or("unknown"),
-        kernel.trim(),
-        command.join(" ")
-    )
 }

@@ -11,6 +11,12 @@ pub const RECV_BUFFER_BYTES: usize = 256 * 1024;
 /// Reads of one connection in one tick. Too low: large messages take many ticks. Too high: one
 /// fast publisher holds up the others.
 pub const READS_PER_TICK_MAX: usize = 4;
+/// Bytes that a loop reads in one tick, shared among the connections that have some. Too low: more
+/// ticks for the same bytes. Too high: a crowd of floods holds up everyone for the whole of it.
+pub const READ_BYTES_PER_TICK_MAX: usize = 4 * 1024 * 1024;
+/// A connection's share of that where many have some. Too low: more reads for the same bytes. Too
+/// high: fewer of them have their turn in one tick.
+pub const READ_SHARE_BYTES_MIN: usize = 16 * 1024;
 /// Connections accepted by a loop in one tick. Too low: a storm waits in the accept queue. Too
 /// high: a storm stalls delivery.
 pub const ACCEPTS_PER_TICK_MAX: usize = 64;

@@ -158,6 +158,49 @@ fn what_is_no_upgrade_is_refused_with_its_status_and_fields() {
 }
 
 #[test]
+fn hosts_and_keys_that_are_missing_doubled_or_bad_are_refused() {
+    const KEY: &str = "Sec-WebSocket-Key";
+    let key = |value: &str| vec![format!("{KEY}: {value}")];
+    let host = |value: &str| vec![format!("Host: {value}")];
+    let broker = Broker::start(&["--loops", "1"]);
+    for (without, with) in [
+        ("Host", vec![]),
+        ("Host", host("")),
+        ("Host", host("a b")),
+        ("Host", host("user@test")),
+        ("Host", [host("test"), host("test")].concat()),
+        ("Host", [host("test"), host("other")].concat()),
+        (KEY, vec![]),
+        (KEY, key("")),
+        (KEY, [key("dGhlIHNhbXBsZSBub25jZQ=="), key("dGhlIHNhbXBsZSBub25jZQ==")].concat()),
+        (KEY, [key("dGhlIHNhbXBsZSBub25jZQ=="), key("AQIDBAUGBwgJCgsMDQ4PEC==")].concat()),
+        (KEY, key("dGhlIHNhbXBsZSBub25j!Q==")),
+        (KEY, key("dGhlIHNhbXBsZSBub25jZXM=")),
+    ] {
+        let fields: Vec<&str> = with.iter().map(String::as_str).collect();
+        let mut http = Http::connect(broker.address());
+        http.send(&handshake(GET, without, &fields));
+        assert_eq!(http.answer(Expect::Body).status, 400, "{without}: {with:?}");
+    }
+    assert_eq!(Scraper::new(&broker).metrics().value("websockets"), 0);
+    broker.stop();
+}
+
+#[test]
+fn versions_other_than_13_are_told_the_right_one() {
+    const VERSION: &str = "Sec-WebSocket-Version";
+    let broker = Broker::start(&["--loops", "1"]);
+    for version in ["", "0", "7", "8", "12", "14", "130", "013", "+13", "13.0", "13, 8"] {
+        let mut http = Http::connect(broker.address());
+        http.send(&handshake(GET, VERSION, &[&format!("{VERSION}: {version}")]));
+        let answer = http.answer(Expect::Body);
+        assert_eq!((answer.status, answer.field(VERSION)), (426, Some("13")), "{version:?}");
+    }
+    assert_eq!(Scraper::new(&broker).metrics().value("websockets"), 0);
+    broker.stop();
+}
+
+#[test]
 fn pages_of_other_origins_neither_connect_nor_publish() {
     let broker = Broker::start(&["--loops", "1"]);
     let host = broker.address().to_string();
@@ -173,8 +216,17 @@ fn pages_of_other_origins_neither_connect_nor_publish() {
         format!("http://localhost:{port}"),
         "null".to_owned(),
         "file://".to_owned(),
+        "NULL".to_owned(),
         String::new(),
+        host.clone(),
+        format!("//{host}"),
+        format!("ws://{host}"),
+        format!("http://{host}/"),
+        format!("http://{host}."),
+        format!("http://user@{host}"),
+        format!("http://evil.example#{host}"),
         format!("http://{host}, http://evil.example"),
+        format!("http://{host} http://{host}"),
     ];
     for origin in &foreign {
         let field = format!("Origin: {origin}");

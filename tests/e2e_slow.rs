@@ -226,6 +226,53 @@ fn a_policy_that_drops_cuts_raw_members_unless_silence_is_asked_for() {
 }
 
 #[test]
+fn a_few_who_stall_in_a_large_room_hold_no_more_than_their_outboxes() {
+    const MEMBERS: u32 = 200;
+    const STALLED: usize = 4;
+    const OUTBOX_BYTES_MAX: u64 = 1024 * 1024;
+    for loops in ["1", "2"] {
+        let broker = Broker::start(&[
+            "--loops",
+            loops,
+            "--message-bytes-max",
+            "64KiB",
+            "--outbox-bytes-max",
+            "1MiB",
+            "--close-timeout",
+            "50s",
+        ]);
+        let mut scraper = Scraper::new(&broker);
+        let mut crowd = Crowd::new();
+        for sender in 0..MEMBERS {
+            crowd.join(&broker, "large", sender);
+        }
+        let mut sleepers: Vec<Raw> = (0..STALLED).map(|_| stalled(&broker, "large")).collect();
+        let joined = u64::from(MEMBERS) + STALLED as u64;
+        scraper.until("all to have joined", |now| now.value("members") == joined);
+        let bystander = Bystander::start(&broker);
+        let mut most = 0;
+        let mut rounds = 0;
+        while scraper.metrics().value("websockets") > u64::from(MEMBERS) + 1 {
+            talk(&mut crowd, 10);
+            most = most.max(scraper.metrics().held_bytes());
+            rounds += 1;
+            assert!(rounds < 100, "who takes nothing of {rounds}0 letters is cut");
+        }
+        eprintln!("{loops} loops: {most} bytes held for {STALLED} after {rounds}0 letters");
+        assert!(most > OUTBOX_BYTES_MAX, "{most} bytes: they had something to wait for");
+        // What they wait for is held once for all, and by capacity half as much again.
+        let bound = STALLED as u64 * OUTBOX_BYTES_MAX + OUTBOX_BYTES_MAX * 3 / 2 + FRAME_BYTES_MAX;
+        assert!(most <= bound, "{most} bytes held, {bound} are the bound");
+        for sleeper in &mut sleepers {
+            assert_eq!(sleeper.close_code(), Some(4101), "it is told");
+        }
+        bystander.stop();
+        drop((crowd, sleepers));
+        broker.stop();
+    }
+}
+
+#[test]
 fn a_burst_is_no_slowness_to_a_reader_that_keeps_up() {
     // A small outbox, and a burst far over it: the kernel takes it all, so nobody is cut.
     let broker = Broker::start(&["--loops", "1", "--outbox-messages-max", "16"]);

@@ -154,6 +154,7 @@ impl Shard {
         if due > tick {
             return Verdict::Later(due);
         }
+        let share_ms = self.settings.heartbeat_timeout_ms / u64::from(HEARTBEAT_PINGS);
         let Some(session) = self.session(key) else { return Verdict::End(Disconnect::Internal) };
         match &session.phase {
             Phase::Head(reader) if reader.is_idle() && session.served => {
@@ -166,6 +167,12 @@ impl Shard {
                 Verdict::End(Disconnect::NoPong)
             }
             Phase::Raw(_) | Phase::Echo(_) => {
+                // When the process was suspended, every step is due at once. Whoever could not be
+                // asked in time still gets all of its time to answer.
+                let late = tick.saturating_sub(due);
+                if u64::from(late) * TICK_MS > share_ms {
+                    session.heard = session.heard.saturating_add(late);
+                }
                 session.pings += 1;
                 Verdict::Ping
             }
@@ -211,6 +218,29 @@ mod tests {
         let closed = closed_at(false).expect("it is closed");
         assert!((40_000..=40_500).contains(&closed), "{closed} ms");
         assert_eq!(closed_at(true), None, "who answers stays");
+    }
+
+    #[test]
+    fn who_was_not_asked_while_the_process_stood_still_is_asked_before_it_is_closed() {
+        let mut rig = Rig::new(RoomOptions::default());
+        let key = rig.settled(true);
+        let asleep_ms = 3_600_000;
+        rig.now = rig.now.plus_ms(asleep_ms);
+        let mut pings = Vec::new();
+        for ms in (0..20_000).step_by(100) {
+            rig.shard.handle_deadlines(rig.now);
+            rig.shard.end_tick(rig.now);
+            let sent = rig.read_all(key);
+            pings.extend(sent.windows(2).filter(|bytes| *bytes == [0x89, 0]).map(|_| ms));
+            if let Some(Action::Close { reason, .. }) = rig.shard.poll_action() {
+                assert_eq!(reason, Disconnect::NoPong);
+                assert_eq!(pings, [0, 3_400, 6_700], "as at any other time");
+                assert_eq!(ms, 10_000);
+                return;
+            }
+            rig.now = rig.now.plus_ms(TICK_MS);
+        }
+        panic!("who never answers is closed");
     }
 
     #[test]

@@ -49,6 +49,33 @@ mod tests {
         }
     }
 
+    /// How many of the names are in the fullest of 256 places, and how many an even share would be.
+    fn fullest(key: HashKey, names: &[String], place: impl Fn(u64) -> u64) -> (u32, u32) {
+        let mut counts = [0_u32; 256];
+        for name in names {
+            counts[usize::try_from(place(key.name(name)) % 256).expect("small")] += 1;
+        }
+        (counts.into_iter().max().expect("places"), u32::try_from(names.len() / 256).expect("few"))
+    }
+
+    #[test]
+    fn names_chosen_to_collide_under_one_key_spread_under_any_other() {
+        let known = HashKey([0, 0]);
+        // Where the table of a home looks first, and which loop is the home.
+        let places: [fn(u64) -> u64; 2] = [|hash| hash, |hash| (hash >> 44) & 0xFF];
+        for place in places {
+            let all = (0..1_000_000).map(|nth| format!("{nth:x}"));
+            let chosen: Vec<String> =
+                all.filter(|name| place(known.name(name)) % 256 == 7).collect();
+            let (most, even) = fullest(known, &chosen, place);
+            assert_eq!(most as usize, chosen.len(), "the attack works on who knows the key");
+            for other in [HashKey([0, 1]), HashKey([1, 0]), HashKey([0xDEAD, 0xBEEF])] {
+                let (most, _) = fullest(other, &chosen, place);
+                assert!(most < even * 4, "{most} of {} in one place, even is {even}", chosen.len());
+            }
+        }
+    }
+
     #[test]
     fn another_key_gives_other_homes_and_numbers() {
         let (one, two) = (HashKey([1, 2]), HashKey([3, 4]));

@@ -143,10 +143,7 @@ impl EventLoop {
     }
 
     fn tick(&mut self, events: &mut Events) -> io::Result<ControlFlow<()>> {
-        match self.poll.poll(events, self.timeout()) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        self.look(events)?;
         let now = self.shared.clock.now(); // The tick's only look at the clock.
         self.now = now;
         self.shard.counters_mut().ticks += 1;
@@ -167,6 +164,20 @@ impl EventLoop {
             self.log.notice(&notice, now);
         }
         Ok(self.advance_phase(now))
+    }
+
+    /// Polls. Who was interrupted has not seen what there is: after a suspension, deadlines would
+    /// pass for peers whose bytes have long been here. So it looks again, without sleeping.
+    fn look(&mut self, events: &mut Events) -> io::Result<()> {
+        let mut timeout = self.timeout();
+        loop {
+            match self.poll.poll(events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    timeout = Some(Duration::ZERO);
+                }
+                polled => return polled,
+            }
+        }
     }
 
     /// How long the poll may sleep.
@@ -252,7 +263,7 @@ impl EventLoop {
     fn begin_drain(&mut self, now: Now) {
         self.log.draining(self.sockets.len());
         // The drain closes who has asked for nothing; what has been asked is to be answered first.
-        self.read_ready(now);
+        self.read_all_ready(now);
         self.shard.handle_drain(now);
         self.act();
         // After it, so that these get to ask and are told.

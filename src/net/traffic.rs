@@ -1,7 +1,8 @@
 //! Bytes in, batches across, bytes out; and what the shard wants done to its sockets.
 //!
 //! Not here: the system calls themselves (`socket`). Invariants: a connection is read at most
-//! [`READS_PER_TICK_MAX`] times a tick and not while the shard wants a pause; at most
+//! [`READS_PER_TICK_MAX`] times a tick and not while the shard wants a pause, all of them together
+//! for hardly more than [`READ_BYTES_PER_TICK_MAX`]; at most
 //! [`WRITES_PER_SLICE_MAX`] connections are written between two polls, each by one call.
 
 use super::event_loop::EventLoop;
@@ -10,45 +11,69 @@ use super::socket::{Input, Output, read_once, write_once};
 use super::token::Target;
 use crate::broker::{ConnKey, Disconnect, Now};
 use crate::engine::{Action, Appetite, Progress};
-use crate::limits::{READS_PER_TICK_MAX, WRITES_PER_SLICE_MAX, WRITEV_SLICES_MAX};
+use crate::limits::{
+    READ_BYTES_PER_TICK_MAX, READ_SHARE_BYTES_MIN, READS_PER_TICK_MAX, WRITES_PER_SLICE_MAX,
+    WRITEV_SLICES_MAX,
+};
 use std::io::IoSlice;
 
 impl EventLoop {
-    /// Reads every connection of the ready list once around; what is left queues again.
+    /// Reads the connections of the ready list once around, as far as the tick's bytes go; what is
+    /// left queues again.
     pub(super) fn read_ready(&mut self, now: Now) {
-        for _ in 0..self.ready.len() {
+        self.read_round(READ_BYTES_PER_TICK_MAX, now);
+    }
+
+    /// Reads every connection of the ready list, however much that is.
+    pub(super) fn read_all_ready(&mut self, now: Now) {
+        self.read_round(usize::MAX, now);
+    }
+
+    fn read_round(&mut self, mut left: usize, now: Now) {
+        let turns = self.ready.len();
+        let share = (left / turns.max(1)).max(READ_SHARE_BYTES_MIN);
+        for _ in 0..turns {
+            if left == 0 {
+                return;
+            }
             let Some(key) = self.ready.pop_front() else { return };
             let Some(entry) = self.sockets.get_mut(key) else { continue };
             entry.handle_taken();
-            self.read(key, now);
+            left = left.saturating_sub(self.read(key, share, now));
             if self.sockets.get_mut(key).is_some_and(|entry| entry.wants_queueing()) {
                 self.ready.push_back(key);
             }
         }
     }
 
-    fn read(&mut self, key: ConnKey, now: Now) {
+    /// Reads a connection for its turn of at most `share` bytes; how many there were.
+    fn read(&mut self, key: ConnKey, share: usize, now: Now) -> usize {
+        let mut taken = 0;
         for _ in 0..READS_PER_TICK_MAX {
             // Looked up each time: the shard may have closed it over the last bytes.
-            let Some(entry) = self.sockets.get_mut(key) else { return };
-            if entry.paused || !entry.side.is_ready() {
-                return;
+            let Some(entry) = self.sockets.get_mut(key) else { return taken };
+            if entry.paused || !entry.side.is_ready() || taken >= share {
+                return taken;
             }
-            let input = read_once(&mut entry.socket, &mut self.buffer, &mut entry.side);
+            let most = self.buffer.len().min(share - taken);
+            let buffer = self.buffer.get_mut(..most).unwrap_or_default();
+            let input = read_once(&mut entry.socket, buffer, &mut entry.side);
             self.shard.counters_mut().reads += 1;
             match input {
                 Input::Bytes(count) => {
+                    taken += count;
                     let bytes = self.buffer.get_mut(..count).unwrap_or_default();
                     let appetite = self.shard.handle_bytes(key, bytes, now);
                     // Before the actions: one of them may be to resume.
                     entry.paused = appetite == Appetite::Pause;
                 }
-                Input::Blocked => return,
+                Input::Blocked => return taken,
                 Input::Eof => self.shard.handle_eof(key, now),
                 Input::Failed => self.shard.handle_error(key, now),
             }
             self.act();
         }
+        taken
     }
 
     /// Hands this tick's batches to the other loops, with one wake-up each.

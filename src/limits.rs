@@ -9,8 +9,8 @@
 /// Receive buffer, one per loop. Too low: whole messages spill. Too high: cold cache.
 pub const RECV_BUFFER_BYTES: usize = 256 * 1024;
 /// Reads of one connection in one tick. Too low: large messages take many ticks. Too high: one
-/// fast publisher holds up the others.
-pub const READS_PER_TICK_MAX: usize = 4;
+/// fast publisher holds up the others, and makes bursts that members' sockets have no room for.
+pub const READS_PER_TICK_MAX: usize = 2;
 /// Bytes that a loop reads in one tick, shared among the connections that have some. Too low: more
 /// ticks for the same bytes. Too high: a crowd of floods holds up everyone for the whole of it.
 pub const READ_BYTES_PER_TICK_MAX: usize = 4 * 1024 * 1024;

@@ -65,6 +65,11 @@ impl DirtyQueues {
         Some((index, kind))
     }
 
+    /// Whether the connection that was popped last stood in the small queue.
+    pub(crate) const fn was_small(&self) -> bool {
+        self.smalls_in_a_row > 0
+    }
+
     /// Notes that a room's run was handed out to those who were queued for it.
     pub(crate) fn give(&mut self, bytes: u32) {
         self.given_bytes += u64::from(bytes);

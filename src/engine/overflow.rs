@@ -1,6 +1,6 @@
 //! Members that don't keep up: what of a run still fits, what is dropped, and what is told of it.
 //!
-//! An outbox is judged only while the kernel takes nothing: a burst to a healthy reader is not a
+//! An outbox is judged only when the kernel left some of it: a burst to a healthy reader is not a
 //! slow reader (`docs/decisions/0002-overflow-when-blocked.md`). Invariants: a frame that has been
 //! begun is never dropped; every dropped message is counted and stands in a gap.
 
@@ -55,7 +55,7 @@ impl Shard {
 
     /// After a write that the kernel did not take whole: what stays is judged, and small rests of
     /// large buffers are copied out so that they don't pin them.
-    pub(super) fn handle_blocked(&mut self, key: ConnKey, now: Now) {
+    pub(super) fn handle_left(&mut self, key: ConnKey, now: Now) {
         self.counters.writes_blocked += 1;
         self.copy_out(key);
         let Some(options) = self.options_of(key) else { return };

@@ -55,8 +55,8 @@ impl Reference {
         }
     }
 
-    fn handle_blocked(&mut self) {
-        self.blocked = true;
+    fn handle_left(&mut self, progress: Progress) {
+        self.blocked = progress == Progress::Blocked;
         if !self.closed && self.exceeds(self.messages_max(), (0, 0)) {
             self.judge();
         }
@@ -133,10 +133,14 @@ fn agrees(overflow: Overflow, seed: u64) {
         } else {
             let len = dice.usize(..120);
             let offered = rig.offered(member).len();
-            let progress = if len < offered { Progress::Blocked } else { Progress::Ready };
+            let progress = match dice.bool() {
+                _ if len >= offered => Progress::Ready,
+                true if len > 0 => Progress::Part,
+                true | false => Progress::Blocked,
+            };
             assert_eq!(rig.write(member, len, progress), model.send(len), "{overflow:?} {seed}");
-            if progress == Progress::Blocked {
-                model.handle_blocked();
+            if progress != Progress::Ready {
+                model.handle_left(progress);
             }
         }
         let queued: Vec<u8> = model.queue.iter().flat_map(|(_, f)| f.clone()).collect();

@@ -68,7 +68,9 @@ pub enum Appetite {
 pub enum Progress {
     /// The kernel took all that was offered.
     Ready,
-    /// It took less; a writable edge will come.
+    /// It took a part, and may take more when the others have had their turn.
+    Part,
+    /// It takes nothing more; a writable edge will come.
     Blocked,
 }
 

@@ -1,7 +1,7 @@
 //! From outboxes to sockets: who is to be written next, what, and what became of it.
 //!
 //! Invariants: a connection that has output is in a dirty queue or blocked; one that the
-//! kernel refuses is not offered again before its writable edge.
+//! kernel refuses is not offered again before its writable edge, one that it took a part of is.
 
 use super::session::{Dirty, Pause, Phase};
 use super::shard::{Action, Progress, Shard};
@@ -68,7 +68,13 @@ impl Shard {
         match progress {
             Progress::Blocked => {
                 session.blocked = true;
-                self.handle_blocked(key, now);
+                self.handle_left(key, now);
+            }
+            // A socket is full for a moment more often than its peer is slow: a paced one takes
+            // little at a time, and one write a round would leave it behind those that are not.
+            Progress::Part => {
+                self.handle_left(key, now);
+                self.mark_dirty(key.index, self.dirty.was_small());
             }
             Progress::Ready if queued > 0 => self.mark_dirty_again(key.index),
             Progress::Ready => self.settle_if_flushed(key, now),
@@ -133,7 +139,7 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rig::Rig;
+    use super::super::rig::{Rig, frame};
     use super::super::shard::Appetite;
     use super::*;
     use crate::broker::RoomOptions;
@@ -172,6 +178,30 @@ mod tests {
             write_slice(&mut rig, WRITES_PER_SLICE_MAX);
         }
         assert!(large.iter().all(|key| rig.offered(*key).is_empty()));
+    }
+
+    #[test]
+    fn who_was_written_in_part_has_another_turn_after_the_others() {
+        for members in [3, SMALL_ROOM_MEMBERS_MAX + 1] {
+            let mut rig = Rig::new(RoomOptions::default());
+            let keys = crowd(&mut rig, "room", members);
+            let Some((&first, others)) = keys.split_first() else { return };
+            rig.publish(first, b"to all");
+            rig.shard.end_tick(rig.now);
+            assert_eq!(rig.shard.poll_dirty(), Some(first));
+            let mut seen = rig.write(first, 3, Progress::Part);
+            for key in others {
+                assert_eq!(rig.shard.poll_dirty(), Some(*key), "of {members}");
+                rig.read_all(*key);
+            }
+            assert_eq!(rig.shard.poll_dirty(), Some(first), "it waits for no edge");
+            seen.extend(rig.write(first, 0, Progress::Blocked));
+            assert_eq!(rig.shard.poll_dirty(), None, "but when it refuses");
+            rig.shard.handle_writable(first, rig.now);
+            assert_eq!(rig.shard.poll_dirty(), Some(first));
+            seen.extend(rig.read_all(first));
+            assert_eq!(seen, frame(b"to all"), "of {members}");
+        }
     }
 
     #[test]

@@ -169,11 +169,11 @@ pub(super) fn write_once(to: &mut impl Write, slices: &[IoSlice<'_>]) -> Output 
     });
     match taken {
         Ok(0) => Output::Failed,
-        // A short write marks the socket as full, so the kernel will announce room.
-        Ok(taken) if taken < offered => Output::Taken(taken, Progress::Blocked),
+        // Full now, which may be over before an edge would tell: pacing, `TCP_NOTSENT_LOWAT`.
+        Ok(taken) if taken < offered => Output::Taken(taken, Progress::Part),
         Ok(taken) => Output::Taken(taken, Progress::Ready),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Output::Taken(0, Progress::Blocked)
+            Output::Taken(0, Progress::Blocked) // Marked as full: the kernel will announce room.
         }
         Err(_) => Output::Failed,
     }
@@ -284,9 +284,9 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_does_not_take_blocks_and_what_it_refuses_fails() {
+    fn a_short_write_is_a_part_and_only_a_refused_one_blocks() {
         let write = |answer| write_once(&mut Kernel::new([answer]), &[IoSlice::new(b"four")]);
-        assert_eq!(write(Ok(3)), Output::Taken(3, Progress::Blocked));
+        assert_eq!(write(Ok(3)), Output::Taken(3, Progress::Part));
         let blocked = io::ErrorKind::WouldBlock.into();
         assert_eq!(write(Err(blocked)), Output::Taken(0, Progress::Blocked));
         assert_eq!(write(Err(io::ErrorKind::BrokenPipe.into())), Output::Failed);

@@ -29,9 +29,9 @@ pub(super) struct Entry {
     pub(super) side: ReadSide,
     /// The shard does not want to be given more.
     pub(super) paused: bool,
-    /// It has been full once: the poll announces room in it from then on.
+    /// It has refused once: the poll announces room in it from then on.
     pub(super) watches_writes: bool,
-    /// The last write left something: the next writable edge is news to the shard.
+    /// The last write was refused: the next writable edge is news to the shard.
     pub(super) blocked: bool,
     /// In the ready list.
     pub(super) queued: bool,

@@ -185,6 +185,8 @@ impl World {
         if self.mutation == Mutation::BlockReady && self.dice.u8(..8) == 0 {
             self.mutations += 1;
             progress = Progress::Blocked;
+        } else if progress == Progress::Blocked && taken > 0 && self.dice.u8(..4) == 0 {
+            progress = Progress::Part;
         } else if progress == Progress::Blocked && client.kernel != Kernel::Stalled {
             client.writable_at = Some(now.mono_ms + self.dice.u64(..30));
         }

@@ -3,8 +3,9 @@
 //! A batch is made for one tick and may hold a few bytes of this room, and much of others. Whoever
 //! stalls must not keep it, and a buffer for each small message would cost several times what is in
 //! it. So runs are appended to the room's segment, and the chunk at the end of an outbox goes on
-//! with it. Not here: how much may wait (`overflow`). Invariants: what a chunk covers never changes;
-//! a segment holds one run of one room without holes; nobody but outboxes keeps a segment alive.
+//! with it. Not here: how much may wait (`overflow`). Invariants: what a chunk covers never
+//! changes; a segment holds one run of one room without holes; nobody but outboxes keeps a segment
+//! alive.
 
 use super::buffers::BufferId;
 use super::members::LocalRoom;

@@ -185,7 +185,7 @@ mod tests {
         for members in [3, SMALL_ROOM_MEMBERS_MAX + 1] {
             let mut rig = Rig::new(RoomOptions::default());
             let keys = crowd(&mut rig, "room", members);
-            let Some((&first, others)) = keys.split_first() else { return };
+            let (&first, others) = keys.split_first().expect("a room has members");
             rig.publish(first, b"to all");
             rig.shard.end_tick(rig.now);
             assert_eq!(rig.shard.poll_dirty(), Some(first));

@@ -7,7 +7,7 @@ use super::error::{ConfigError, ConfigErrors, Place};
 use super::layers::{Draft, named};
 use super::rooms::{self, RoomDraft};
 use super::value::show_size;
-use crate::broker::{Overflow, RawDrops, RoomOptions, RoomPolicies};
+use crate::broker::{Compression, Overflow, RawDrops, RoomOptions, RoomPolicies};
 use crate::limits::{FRAME_HEADER_BYTES_MAX, OUTBOX_BYTES_MAX};
 
 /// Stands for an outbox bound that follows the largest message, until [`fit_outbox`] replaces it.
@@ -36,6 +36,7 @@ pub(super) fn finish(mut draft: Draft) -> Result<Config, ConfigErrors> {
         draft.rooms.iter().map(|room| (room.pattern.clone(), room.options(&defaults))).collect();
     let mut config = draft.config;
     config.warnings = draft.rooms.iter().filter_map(|room| warn(room, &defaults)).collect();
+    config.warnings.extend(warn_contexts(&config, &draft.rooms));
     config.rooms = RoomPolicies::new(defaults, patterns);
     Ok(config)
 }
@@ -149,6 +150,26 @@ fn warn(room: &RoomDraft, defaults: &RoomOptions) -> Option<String> {
     })
 }
 
+/// What asks for contexts in vain.
+fn warn_contexts(config: &Config, rooms: &[RoomDraft]) -> Option<String> {
+    if config.compression.contexts_max > 0 {
+        return None;
+    }
+    let defaults = rooms::defaults(config);
+    let of_all = [
+        ("compression.rooms".to_owned(), config.compression.rooms),
+        ("compression.echo".to_owned(), config.compression.echo),
+    ];
+    let of_each = rooms.iter().map(|room| {
+        let key = format!("compression in [[rooms]] #{}", room.nth);
+        (key, room.options(&defaults).compression)
+    });
+    let mut asks = of_all.into_iter().chain(of_each);
+    asks.find(|(_, how)| *how == Compression::Private).map(|(key, _)| {
+        format!("{key} = \"private\" is as \"shared\" while compression.contexts_max is 0")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{File, Layers};
@@ -208,5 +229,21 @@ mod tests {
         assert!(matches!(&config.warnings[..], [one] if one.contains("[[rooms]] #1")));
         let quiet = "[[rooms]]\npattern = \"a\"\nraw_drops = \"silent\"\noverflow = \"latest\"";
         assert_eq!(parse(quiet).map(|config| config.warnings.len()), Ok(0));
+    }
+
+    #[test]
+    fn contexts_that_nobody_can_have_are_warned_of() {
+        let room = "[[rooms]]\npattern = \"a\"\ncompression = \"private\"\n";
+        for (text, key) in [
+            ("[compression]\nrooms = \"private\"", Some("compression.rooms")),
+            ("[compression]\necho = \"private\"", Some("compression.echo")),
+            (room, Some("compression in [[rooms]] #1")),
+            (&format!("{room}[compression]\ncontexts_max = 1"), None),
+            ("[compression]\nrooms = \"off\"", None),
+        ] {
+            let warnings = parse(text).map(|config| config.warnings).expect("a good file");
+            let named = warnings.iter().map(|warning| warning.split(" = ").next());
+            assert_eq!(named.collect::<Vec<_>>(), Vec::from_iter(key.map(Some)), "{text}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The tables of a file besides `[[rooms]]`.
-const SECTIONS: [&str; 3] = ["limits", "timeouts", "log"];
+const SECTIONS: [&str; 4] = ["limits", "timeouts", "compression", "log"];
 
 /// Applies the file, noting all its mistakes in the order of its lines.
 pub(super) fn apply(draft: &mut Draft, file: &File<'_>) {
@@ -205,6 +205,18 @@ mod tests {
         assert_eq!((config.connections_max, config.message_bytes_max), (1_000, 65_536));
         assert_eq!((config.handshake_timeout_ms, config.drain_timeout_ms), (5_000, 60_000));
         assert_eq!(config.log.format, LogFormat::Json);
+    }
+
+    #[test]
+    fn every_setting_has_its_place_in_a_file() {
+        for setting in &SETTINGS {
+            let (section, name) = setting.split_key();
+            let section = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
+            let unknown = |line: &String| line.contains("unknown");
+            let read = parse(&format!("{section}{name} = \"?\""));
+            let lines = read.err().unwrap_or_default();
+            assert!(!lines.iter().any(unknown), "{lines:?}");
+        }
     }
 
     #[test]

@@ -158,12 +158,12 @@ impl Shard {
         }
         let is_offered_it = !session.blocked;
         let Some(packed) = self.compress_apart(key, piece) else { return };
-        if is_offered_it {
-            self.dirty.give(packed.len());
-        }
         self.count_saved(piece.len() as usize, packed.len() as usize);
         self.take_in(key, packed);
         self.buffers.release(packed.buffer);
+        if is_offered_it {
+            self.dirty.give(packed.len());
+        }
     }
 
     /// A piece of a run as that member gets it: a run in a buffer of its own, so that whoever

@@ -96,6 +96,10 @@ pub const COMPRESSION_LEVEL: u8 = 1;
 /// Default for the smallest message that is compressed. Too low: CPU for a few bytes. Too high:
 /// bytes on the wire.
 pub const COMPRESSION_THRESHOLD_BYTES: usize = 1024;
+/// The same for connections with a context of their own, where that is lower: what resembles the
+/// last message gets much smaller. Too low: what is not worth it ends the context. Too high: what
+/// the context is for goes as it is.
+pub const COMPRESSION_PRIVATE_BYTES: usize = 64;
 
 // --- rooms ---------------------------------------------------------------------------------
 

@@ -239,12 +239,22 @@ fn the_handshake_in_the_document_happens_on_the_wire() {
         assert!(http.more(), "{}", http.unread.escape_ascii());
     }
     assert_eq!(String::from_utf8_lossy(&http.unread), expected);
+    // The same with the document's offer of compression, and its answer.
+    let (offer, agreed) = (blocks[2].trim(), blocks[3].trim());
+    let mut offering = Http::connect(broker.address());
+    offering.send(wire(&blocks[0].replacen('\n', &format!("\n{offer}\n"), 1)).as_bytes());
+    let expected = expected.replacen("\r\n\r\n", &format!("\r\n{agreed}\r\n\r\n"), 1);
+    while offering.unread.len() < expected.len() {
+        assert!(offering.more(), "{}", offering.unread.escape_ascii());
+    }
+    assert_eq!(String::from_utf8_lossy(&offering.unread), expected);
+    drop(offering);
     // The frame of the document, there and back.
     let bytes = |line: &str| -> Vec<u8> {
         let words = line.split_whitespace().skip(3);
         words.map_while(|word| u8::from_str_radix(word, 16).ok()).collect()
     };
-    let mut lines = blocks[2].lines();
+    let mut lines = blocks[4].lines();
     let (sent, got) = (bytes(lines.next().expect("sent")), bytes(lines.next().expect("got")));
     assert_eq!((sent.len(), got.len()), (11, 7));
     http.unread.clear();

@@ -173,7 +173,7 @@ impl Shard {
         let (run, frames) = self.buffers.run(piece.buffer, index)?;
         let first = frames.partition_point(|frame| frame.end <= piece.start);
         let run = Run::named(run.room, run.encoding, run.first_seq + first as u64);
-        let press = self.packing.press;
+        let press = self.packing.press.private();
         let deflater = self.contexts.deflater(key.index)?;
         let mut out = std::mem::take(&mut self.scratch);
         let mut packed = Vec::with_capacity(piece.messages as usize);
@@ -197,10 +197,10 @@ impl Shard {
         self.counters.messages_out += 1;
         let Some(session) = self.sessions.get(key.index, key.generation) else { return };
         let mut out = std::mem::take(&mut self.scratch);
-        let press = self.packing.press;
-        let deflater = match session.apart {
-            true => self.contexts.deflater(key.index),
-            false => self.packing.deflater(session.encoding),
+        let shared = self.packing.press;
+        let (press, deflater) = match session.apart {
+            true => (shared.private(), self.contexts.deflater(key.index)),
+            false => (shared, self.packing.deflater(session.encoding)),
         };
         let is_packed = deflater.is_some_and(|deflater| {
             press.push(deflater, &mut out, kind, payload, &mut self.counters)

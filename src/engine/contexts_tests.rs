@@ -228,6 +228,26 @@ fn a_context_of_its_own_makes_what_repeats_small() {
 }
 
 #[test]
+fn short_messages_that_resemble_each_other_are_worth_a_context() {
+    let compression = CompressionSettings { contexts_max: 1, ..CompressionSettings::default() };
+    let options = RoomOptions { compression: Compression::Private, ..RoomOptions::default() };
+    let mut rig = Rig::with(options, Settings { compression, ..Settings::default() });
+    let mut client = Client::join(&mut rig, BARE);
+    let mut sizes = Vec::new();
+    for nth in 0..3 {
+        let price = format!(
+            "{{\"symbol\":\"GOLD\",\"bid\":\"2041.1{nth}\",\"ask\":\"2041.9{nth}\",\"currency\":\"EUR\"}}"
+        );
+        rig.publish(client.key, price.as_bytes());
+        rig.shard.end_tick(rig.now);
+        let (payloads, bytes) = client.read(&mut rig);
+        assert_eq!(payloads, [price.into_bytes()]);
+        sizes.push(bytes);
+    }
+    assert!(sizes[2] < 30, "{sizes:?}");
+}
+
+#[test]
 fn past_the_budget_the_shared_compression_is_agreed_to() {
     let mut rig = rig(Compression::Private, 2);
     let clients: Vec<Client> = (0..3).map(|_| Client::join(&mut rig, BARE)).collect();

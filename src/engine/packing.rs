@@ -9,7 +9,7 @@
 use super::buffers::offset;
 use super::settings::CompressionSettings;
 use crate::broker::{Encoding, LoopMembers};
-use crate::limits::OUTGOING_BYTES_MAX;
+use crate::limits::{COMPRESSION_PRIVATE_BYTES, OUTGOING_BYTES_MAX};
 use crate::observe::Counters;
 use crate::ws::{
     Context, DataKind, Decoded, Deflated, Deflater, FrameHeader, Level, Role, Rsv1, WindowClass,
@@ -54,6 +54,11 @@ impl Press {
         debug_assert!(level.is_some(), "levels are checked with the configuration");
         let threshold_bytes = settings.threshold_bytes;
         Self { level: level.unwrap_or(Level::MIN), threshold_bytes, stopwatch }
+    }
+
+    /// For connections with a context of their own.
+    pub(crate) fn private(self) -> Self {
+        Self { threshold_bytes: self.threshold_bytes.min(COMPRESSION_PRIVATE_BYTES), ..self }
     }
 
     /// Appends a message as a compressed frame. `false`: that is not worth it, and `out` is as it

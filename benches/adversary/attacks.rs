@@ -18,6 +18,7 @@ pub(crate) enum Attack {
     Stalled,
     Names,
     Frames,
+    Bombs,
 }
 
 /// What an attack may do at most.
@@ -50,7 +51,7 @@ const ROOM_BYTES_MAX: u64 = 512;
 const SLACK_KIB: u64 = 2 * 1_024;
 
 impl Attack {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Heads,
         Self::Slowloris,
         Self::Pings,
@@ -63,6 +64,7 @@ impl Attack {
         Self::Stalled,
         Self::Names,
         Self::Frames,
+        Self::Bombs,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -79,6 +81,7 @@ impl Attack {
             Self::Stalled => "stalled",
             Self::Names => "names",
             Self::Frames => "frames",
+            Self::Bombs => "bombs",
         }
     }
 
@@ -97,6 +100,7 @@ impl Attack {
             Self::Stalled => "20 members of 10,000 never read, at 10 messages a second",
             Self::Names => "each request publishes to a new room with a name of 128 bytes",
             Self::Frames => "handshakes, each followed by a frame that can't be",
+            Self::Bombs => "1,000 times a second a handshake and 2 KiB that inflate to 2 MiB",
         }
     }
 
@@ -109,6 +113,8 @@ impl Attack {
             Self::ManyFragments => FLOODING as u64 * 16,
             Self::Announced => 64,
             Self::Resets | Self::Frames => 3_072,
+            // The largest message.
+            Self::Bombs => 1_024,
             // Their outboxes, as many KiB each as `crowd` sets.
             Self::Stalled => STALLED as u64 * OUTBOX_KIB,
             Self::Names => ROOMS_MAX * (128 + ROOM_BYTES_MAX) / 1_024,
@@ -137,7 +143,8 @@ impl Attack {
             | Self::Announced
             | Self::Resets
             | Self::Names
-            | Self::Frames => &[],
+            | Self::Frames
+            | Self::Bombs => &[],
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::e2e::raw::{
     BEGIN_TEXT, BINARY, CLOSE, CONTINUE, LAST, PING, PONG, Raw, TEXT, close_payload, frame, upgrade,
 };
 use crate::watch::Span;
+use fanfare::ws::{Context, DataKind, Deflater, Level, WindowClass};
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -36,7 +37,25 @@ pub(crate) fn carry_out(attack: Attack, address: SocketAddr, span: Span) -> u64 
         }
         Attack::Names => names(address, span),
         Attack::Frames => over_and_over(span, |nth| bad_frame(address, nth)),
+        Attack::Bombs => bombs(address, span),
     }
+}
+
+/// Messages that inflate to more than the limit, a thousand a second at most.
+fn bombs(address: SocketAddr, span: Span) -> u64 {
+    let mut deflater = Deflater::new(WindowClass::Full, Level::MAX, Context::Reset);
+    let mut bomb = Vec::new();
+    let zeros = vec![0; 2 << 20];
+    deflater.push_masked_frame(&mut bomb, DataKind::Binary, &zeros, [1, 2, 3, 4]);
+    over_and_over(span, |nth| {
+        span.wait_until(Duration::from_millis(nth));
+        let mut http = Http::connect(address);
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate";
+        http.send(&upgrade("/raw/bombed", "test", &[offer]));
+        assert_eq!(http.answer(Expect::HeadOnly).status, 101);
+        http.send(&bomb);
+        assert_eq!(Raw(http).close_code(), Some(1009));
+    })
 }
 
 fn over_and_over(span: Span, mut once: impl FnMut(u64)) -> u64 {

@@ -40,7 +40,8 @@ pub(crate) fn run(attack: Attack, time: Duration, loops: usize) -> Result<Outcom
         | Attack::Announced
         | Attack::Resets
         | Attack::Names
-        | Attack::Frames => None,
+        | Attack::Frames
+        | Attack::Bombs => None,
     };
     // Everyone has been there once before memory is weighed.
     thread::scope(|scope| {

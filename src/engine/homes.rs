@@ -251,8 +251,8 @@ impl Homes {
         packing: &mut Packing,
         counters: &mut Counters,
     ) {
-        // No more than that: a batch may be kept for long by members that stall, and what it has
-        // to spare would be kept with it.
+        // Little more than that: a batch may be kept for long by members that stall, and what it
+        // has to spare would be kept with it.
         self.needed.resize(outgoing.len(), 0);
         for (batch, needed) in outgoing.iter_mut().zip(&self.needed) {
             batch.bytes.reserve_exact(*needed);
@@ -280,12 +280,12 @@ impl Homes {
                         (Some(packed), _) => {
                             let left_out = frames.clone().map(|(_, left_out)| left_out);
                             let run = Run { saved: packed.saved(), ..run };
-                            batch.bytes.reserve_exact(packed.len() + *needed);
+                            make_room(&mut batch.bytes, packed.len() + *needed);
                             append_run(run, batch, to, packed.frames().zip(left_out))
                         }
                         (None, Some(plain)) => Run { encoding, ..plain },
                         (None, None) => {
-                            batch.bytes.reserve_exact(plain_bytes + *needed);
+                            make_room(&mut batch.bytes, plain_bytes + *needed);
                             *plain.insert(append_run(run, batch, to, frames.clone()))
                         }
                     };
@@ -366,6 +366,14 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
+/// Makes room for `more` bytes and little else, and yet not anew for each of many rooms: how small
+/// their compressed forms are is not known beforehand.
+fn make_room(bytes: &mut Vec<u8>, more: usize) {
+    if bytes.capacity() - bytes.len() < more {
+        bytes.reserve_exact(more.max(bytes.len() / 8));
+    }
+}
+
 /// Copies frames behind those of the batch, and says where they are.
 fn append_run<'a>(
     run: Run,
@@ -383,4 +391,23 @@ fn append_run<'a>(
     }
     let (end, frames_to) = (offset(batch.bytes.len()), offset(batch.frames.len()));
     Run { start, end, frames_from, frames_to, leaves_out, ..run }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::make_room;
+
+    #[test]
+    fn many_rooms_grow_a_batch_seldom_and_leave_little_to_spare() {
+        let mut bytes: Vec<u8> = Vec::new();
+        let mut grown = 0;
+        for _ in 0..4_000 {
+            let before = bytes.capacity();
+            make_room(&mut bytes, 450);
+            grown += usize::from(bytes.capacity() != before);
+            bytes.resize(bytes.len() + 450, 0);
+        }
+        assert!(grown < 100, "it grew {grown} times");
+        assert!(bytes.capacity() - bytes.len() <= bytes.len() / 8, "{}", bytes.capacity());
+    }
 }

@@ -115,6 +115,90 @@ pub const ROOM_GRACE_MS: u64 = 60_000;
 /// the scan at room creation shows.
 pub const ROOM_PATTERNS_MAX: usize = 256;
 
+// --- members, history, presence ------------------------------------------------------------
+
+/// Bytes of a user's id. Too low: ids of other systems don't fit. Too high: ids dominate memory.
+pub const USER_ID_BYTES_MAX: usize = 128;
+/// Bytes of a user's name. Too low: names are cut short. Too high: each message carries it.
+pub const USERNAME_BYTES_MAX: usize = 128;
+/// Default for the content of one native message; beyond it `too-long`. Too low: documents don't
+/// fit. Too high: one message is a burst.
+pub const CONTENT_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a request's `id`. Too low: UUIDs with a prefix don't fit. Too high: each reply has it.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
+/// Bytes of a `dedupe` key or of a `key` to conflate by. Too low: UUIDs with a prefix don't fit. Too
+/// high: keys dominate memory.
+pub const DEDUPE_KEY_BYTES_MAX: usize = 128;
+/// Arrays and objects within each other in a native request. Too low: honest content is refused. Too
+/// high: receivers that recurse run out of stack.
+pub const REQUEST_DEPTH_MAX: usize = 64;
+/// Fields of one native request. Too low: future clients are refused. Too high: parse time.
+pub const REQUEST_FIELDS_MAX: usize = 32;
+/// Bytes of the `info` that a user may tell others with its status. Too low: a name and a picture
+/// don't fit. Too high: presence lists dominate.
+pub const PRESENCE_INFO_BYTES_MAX: usize = 1_024;
+/// Default for the rooms of one connection; beyond it `too-many-rooms`. Too low: honest use is
+/// refused. Too high: one connection fills memory.
+pub const ROOMS_PER_CONN_MAX: usize = 1_000;
+/// Requests of one connection whose answers are on the way; beyond it, it is not read. Too low: a
+/// pipeline stalls. Too high: answers outgrow the outbox.
+pub const REQUESTS_IN_FLIGHT_MAX: u32 = 256;
+/// Default for messages kept of a room. Too low: a reconnect finds gaps. Too high: memory.
+pub const HISTORY_MESSAGES_MAX: u32 = 1_000;
+/// Default for bytes kept of a room. Too low: as above. Too high: one room fills memory.
+pub const HISTORY_BYTES_MAX: usize = 1024 * 1024;
+/// Default for the time a message is kept. Too low: as above. Too high: what should be forgotten.
+pub const HISTORY_AGE_MS: u64 = 300_000;
+/// Default for bytes kept of all rooms; the oldest go first. Too low: busy rooms evict quiet ones.
+/// Too high: memory.
+pub const HISTORY_TOTAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Messages of one page of history, where a request does not say. Too low: more requests. Too
+/// high: more than was wanted.
+pub const HISTORY_PAGE_MESSAGES: u32 = 50;
+/// Size at which a piece of history is finished and shared with who reads it. Too low: more slices
+/// in one write. Too high: what is evicted goes in larger steps.
+pub const HISTORY_SEGMENT_BYTES: usize = 64 * 1024;
+/// What is unfinished of a room's history and no larger than this is copied to who reads it; a
+/// larger piece is finished and shared. Too low: more slices. Too high: copies.
+pub const HISTORY_COPY_BYTES_MAX: usize = 4 * 1024;
+/// Default for users up to which a room tells of each who comes and goes. Too low: small rooms go
+/// without. Too high: each arrival is told to a crowd.
+pub const PRESENCE_FULL_USERS_MAX: u32 = 100;
+/// Default for users up to which a room collects who came and went. Too low: as above. Too high: a
+/// list of a crowd, and its memory.
+pub const PRESENCE_DIFF_USERS_MAX: u32 = 1_000;
+/// Default time over which a room collects who came and went. Too low: notices dominate. Too high:
+/// lists are stale.
+pub const PRESENCE_INTERVAL_MS: u32 = 1_000;
+/// Default for messages that a batch waits for where a room collects them. Too low: no gain. Too
+/// high: batches outgrow a frame.
+pub const BATCH_MESSAGES_MAX: u32 = 100;
+/// Bytes of one batch; one that would grow beyond it is sent. Too low: no gain. Too high: a slow
+/// member's outbox is full with one.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// Keys under which a room recognises repeats. Too low: a repeat is taken for news. Too high:
+/// memory that a client fills.
+pub const DEDUPE_KEYS_MAX: usize = 1_024;
+/// Time for which a room recognises a repeat. Too low: late repeats are delivered. Too high: as
+/// above.
+pub const DEDUPE_AGE_MS: u64 = 120_000;
+/// Default time for which a session can be resumed. Too low: a tunnel ends it. Too high: memory for
+/// who never comes back.
+pub const SESSION_TIMEOUT_MS: u64 = 60_000;
+/// Sessions that wait to be resumed, per loop; the oldest go first. Too low: a deploy of a proxy ends
+/// sessions. Too high: memory for who never comes back.
+pub const SESSIONS_PARKED_MAX: usize = 65_536;
+/// Positions that one `hello` may name. Too low: exactness is lost. Too high: parse time.
+pub const POSITIONS_MAX: usize = ROOMS_PER_CONN_MAX;
+/// Entries of one page of rooms, members or users. Too low: more requests. Too high: answers
+/// outgrow the outbox.
+pub const LIST_ENTRIES_MAX: u32 = 1_000;
+/// Entries of such a page where a request does not say.
+pub const LIST_ENTRIES: u32 = 100;
+/// Connections of one user, beyond which the oldest are no longer addressed as that user. Too low:
+/// devices are missed. Too high: one message to a user is a burst.
+pub const CONNECTIONS_PER_USER_MAX: usize = 256;
+
 // --- loops and links -----------------------------------------------------------------------
 
 /// Loops of one process. Too low: large machines idle. Too high: a room's table of loops grows.
@@ -227,5 +311,9 @@ const _: () = assert!(OUTBOX_BYTES_MAX >= MESSAGE_BYTES_MAX, "an outbox must hol
 const _: () = assert!(MESSAGE_BYTES_CEILING < u32::MAX as usize / 4, "32-bit ranges in an outbox");
 const _: () = assert!(LOOPS_MAX <= u8::MAX as usize, "LoopId is a byte");
 const _: () = assert!(HEARTBEAT_PINGS > 0);
+const _: () =
+    assert!(CONTENT_BYTES_MAX <= MESSAGE_BYTES_MAX && BATCH_BYTES_MAX <= OUTBOX_BYTES_MAX);
+const _: () = assert!(HISTORY_COPY_BYTES_MAX <= HISTORY_SEGMENT_BYTES);
+const _: () = assert!(HISTORY_SEGMENT_BYTES <= HISTORY_BYTES_MAX);
 const _: () = assert!(ACCEPT_BACK_OFF_MS > 0 && ACCEPT_BACK_OFF_MS <= ACCEPT_BACK_OFF_MS_MAX);
 const _: () = assert!(SMALL_ROOM_MEMBERS_MAX >= 1 && WRITES_PER_SLICE_MAX >= 1);

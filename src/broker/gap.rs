@@ -21,3 +21,13 @@ pub enum GapReason {
     /// The member's outbox was full and the room keeps only the latest message.
     Conflated,
 }
+
+impl GapReason {
+    /// Stable word, as in `reason` on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::SlowConsumer => "slow-consumer",
+            Self::Conflated => "conflated",
+        }
+    }
+}

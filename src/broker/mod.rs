@@ -7,22 +7,29 @@
 
 mod command;
 mod disconnect;
+mod error_code;
 mod gap;
 mod ids;
 mod name;
 mod now;
 mod payload;
 mod policy;
+mod position;
 mod room;
+mod user;
 
 pub use command::{Command, CommandError};
 pub use disconnect::Disconnect;
+pub use error_code::ErrorCode;
 pub use gap::{Gap, GapReason};
 pub use ids::{ConnKey, LoopId, RoomHandle};
 pub use name::{BadRoomName, RoomName};
 pub use now::Now;
 pub use payload::{Encoding, PayloadKind};
 pub use policy::{
-    BadPattern, Compression, Overflow, RawDrops, RoomOptions, RoomPattern, RoomPolicies,
+    BadPattern, BatchOptions, Compression, HistoryOptions, MayCreate, Overflow, PresenceMode,
+    PresenceOptions, RawDrops, RoomOptions, RoomPattern, RoomPolicies,
 };
+pub use position::{EpochText, Position, Unrecoverable};
 pub use room::{LoopMembers, Published, Room};
+pub use user::{BadUser, Role, User};

@@ -3,7 +3,11 @@
 //! Patterns: segments between `:`; `*` stands for one segment, a last `**` for one or more.
 //! The first pattern that fits decides; a room that fits none gets the defaults.
 
-use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_MAX, ROOM_PATTERNS_MAX};
+use crate::limits::{
+    BATCH_MESSAGES_MAX, CONTENT_BYTES_MAX, HISTORY_AGE_MS, HISTORY_BYTES_MAX, HISTORY_MESSAGES_MAX,
+    OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_MAX, PRESENCE_DIFF_USERS_MAX, PRESENCE_FULL_USERS_MAX,
+    PRESENCE_INTERVAL_MS, ROOM_PATTERNS_MAX,
+};
 use std::fmt;
 
 /// What happens when a member's outbox is full.
@@ -43,6 +47,66 @@ pub enum Compression {
     Private,
 }
 
+/// How much of a room's past is kept; nothing where `messages_max` is 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HistoryOptions {
+    /// Newest messages kept.
+    pub messages_max: u32,
+    /// Bytes of the buffers that keep them.
+    pub bytes_max: usize,
+    /// How long each is kept.
+    pub age_ms: u64,
+}
+
+/// How much members are told of each other. A room that grows past a mode's limit goes on in the
+/// next cheaper one, until it is empty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PresenceMode {
+    /// Nothing.
+    Off,
+    /// How many there are, now and then.
+    Count,
+    /// Who came and went, now and then, in one notice.
+    Diff,
+    /// Who came and went, each time.
+    #[default]
+    Full,
+}
+
+/// A room's presence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PresenceOptions {
+    /// The mode it begins with.
+    pub mode: PresenceMode,
+    /// Users up to which `Full` stays `Full`.
+    pub full_users_max: u32,
+    /// Users up to which `Diff` stays `Diff`.
+    pub diff_users_max: u32,
+    /// Time over which `Diff` and `Count` collect what changed.
+    pub interval_ms: u32,
+}
+
+/// When members that take a room's messages in batches get one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BatchOptions {
+    /// As soon as that many wait.
+    pub messages_max: u32,
+    /// At the latest after that time; 0 is at the end of each tick.
+    pub interval_ms: u32,
+}
+
+/// Who creates a room by joining it or by asking for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MayCreate {
+    /// Everyone.
+    #[default]
+    Anyone,
+    /// Users with an identity.
+    Users,
+    /// Nobody but the HTTP API and raw members' routes.
+    Nobody,
+}
+
 /// The options of one room, fixed when it is created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RoomOptions {
@@ -56,6 +120,47 @@ pub struct RoomOptions {
     pub outbox_messages_max: u32,
     /// How its messages are compressed.
     pub compression: Compression,
+    /// What is kept of its past.
+    pub history: HistoryOptions,
+    /// What its members are told of each other.
+    pub presence: PresenceOptions,
+    /// When members that asked for batches get one.
+    pub batch: BatchOptions,
+    /// Whether members get their own messages, where they don't say.
+    pub echo: bool,
+    /// Who may create it.
+    pub create: MayCreate,
+    /// Whether a newcomer gets the latest message without asking.
+    pub last_value: bool,
+    /// Largest content of one message.
+    pub content_bytes_max: usize,
+}
+
+impl Default for HistoryOptions {
+    fn default() -> Self {
+        Self {
+            messages_max: HISTORY_MESSAGES_MAX,
+            bytes_max: HISTORY_BYTES_MAX,
+            age_ms: HISTORY_AGE_MS,
+        }
+    }
+}
+
+impl Default for PresenceOptions {
+    fn default() -> Self {
+        Self {
+            mode: PresenceMode::default(),
+            full_users_max: PRESENCE_FULL_USERS_MAX,
+            diff_users_max: PRESENCE_DIFF_USERS_MAX,
+            interval_ms: PRESENCE_INTERVAL_MS,
+        }
+    }
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self { messages_max: BATCH_MESSAGES_MAX, interval_ms: 0 }
+    }
 }
 
 impl Default for RoomOptions {
@@ -66,6 +171,13 @@ impl Default for RoomOptions {
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             outbox_messages_max: OUTBOX_MESSAGES_MAX,
             compression: Compression::default(),
+            history: HistoryOptions::default(),
+            presence: PresenceOptions::default(),
+            batch: BatchOptions::default(),
+            echo: true,
+            create: MayCreate::default(),
+            last_value: false,
+            content_bytes_max: CONTENT_BYTES_MAX,
         }
     }
 }

@@ -81,6 +81,7 @@ impl RoomDraft {
                 .outbox_messages_max
                 .unwrap_or(defaults.outbox_messages_max),
             compression: written.compression.unwrap_or(defaults.compression),
+            ..*defaults
         }
     }
 }

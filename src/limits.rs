@@ -126,11 +126,11 @@ pub const USERNAME_BYTES_MAX: usize = 128;
 pub const CONTENT_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a request's `id`. Too low: UUIDs with a prefix don't fit. Too high: each reply has it.
 pub const REQUEST_ID_BYTES_MAX: usize = 64;
-/// Bytes of a `dedupe` key or of a `key` to conflate by. Too low: UUIDs with a prefix don't fit. Too
-/// high: keys dominate memory.
+/// Bytes of a `dedupe` key or of a `key` to conflate by. Too low: UUIDs with a prefix don't fit.
+/// Too high: keys dominate memory.
 pub const DEDUPE_KEY_BYTES_MAX: usize = 128;
-/// Arrays and objects within each other in a native request. Too low: honest content is refused. Too
-/// high: receivers that recurse run out of stack.
+/// Arrays and objects within each other in a native request. Too low: honest content is refused.
+/// Too high: receivers that recurse run out of stack.
 pub const REQUEST_DEPTH_MAX: usize = 64;
 /// Fields of one native request. Too low: future clients are refused. Too high: parse time.
 pub const REQUEST_FIELDS_MAX: usize = 32;
@@ -185,11 +185,11 @@ pub const DEDUPE_AGE_MS: u64 = 120_000;
 /// Default time for which a session can be resumed. Too low: a tunnel ends it. Too high: memory for
 /// who never comes back.
 pub const SESSION_TIMEOUT_MS: u64 = 60_000;
-/// Sessions that wait to be resumed, per loop; the oldest go first. Too low: a deploy of a proxy ends
-/// sessions. Too high: memory for who never comes back.
+/// Sessions that wait to be resumed, per loop; the oldest go first. Too low: a deploy of a proxy
+/// ends sessions. Too high: memory for who never comes back.
 pub const SESSIONS_PARKED_MAX: usize = 65_536;
 /// Positions that one `hello` may name. Too low: exactness is lost. Too high: parse time.
-pub const POSITIONS_MAX: usize = ROOMS_PER_CONN_MAX;
+pub const POSITIONS_MAX: usize = 1_000;
 /// Entries of one page of rooms, members or users. Too low: more requests. Too high: answers
 /// outgrow the outbox.
 pub const LIST_ENTRIES_MAX: u32 = 1_000;

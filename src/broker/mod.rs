@@ -13,6 +13,7 @@ mod ids;
 mod name;
 mod now;
 mod payload;
+mod peer_addr;
 mod policy;
 mod position;
 mod room;
@@ -26,6 +27,7 @@ pub use ids::{ConnKey, LoopId, RoomHandle};
 pub use name::{BadRoomName, RoomName};
 pub use now::Now;
 pub use payload::{Encoding, PayloadKind};
+pub use peer_addr::PeerAddr;
 pub use policy::{
     BadPattern, BatchOptions, Compression, HistoryOptions, MayCreate, Overflow, PresenceMode,
     PresenceOptions, RawDrops, RoomOptions, RoomPattern, RoomPolicies,

@@ -40,5 +40,5 @@ mod writing;
 pub use batch::Batch;
 pub use hash::HashKey;
 pub use packing::Stopwatch;
-pub use settings::{CompressionSettings, Settings};
+pub use settings::{CompressionSettings, NativeSettings, Settings};
 pub use shard::{Action, Admission, Appetite, Notice, Progress, Setup, Shard};

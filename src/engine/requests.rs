@@ -12,7 +12,7 @@ use super::timers::tick_of;
 use crate::api::{self, Intent};
 use crate::auth;
 use crate::broker::{
-    CommandError, Compression, ConnKey, Encoding, Now, Overflow, PayloadKind, RoomName,
+    CommandError, Compression, ConnKey, Encoding, Now, Overflow, PayloadKind, RoomName, User,
 };
 use crate::http::{
     self, BodyReader, Connection, Fields, Head, HeadReader, Method, Response, Route, SendBody,
@@ -119,7 +119,8 @@ impl Shard {
             }
             Route::Echo if self.settings.echo_route => Ok(Asked::Echo(self.check_upgrade(head)?)),
             Route::Echo => Err(Response::problem(404, "the echo route is off; see --echo-route")),
-            Route::Messages { .. }
+            Route::Native
+            | Route::Messages { .. }
             | Route::Healthz
             | Route::Readyz
             | Route::Metrics
@@ -139,6 +140,14 @@ impl Shard {
             self.counters.handshakes_failed += 1;
         }
         upgrade
+    }
+
+    /// The user behind a request, `None` for a guest, or the answer that refuses it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "native connections have users"))]
+    fn identify(&mut self, key: ConnKey, head: &Head<'_>) -> Result<Option<User>, Response> {
+        let trust = self.session(key).map_or(auth::Trust::Stranger, |session| session.trust);
+        let user = self.settings.identity.identify(trust, |header| head.fields(header));
+        user.map_err(|wrong| Response::problem(400, &wrong.to_string()))
     }
 
     /// Answers a handshake, with what of its offers the route agrees to.
@@ -358,7 +367,30 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::super::rig::Rig;
-    use crate::broker::RoomOptions;
+    use super::super::settings::Settings;
+    use crate::auth::{Identity, Trust};
+    use crate::broker::{RoomOptions, User};
+    use crate::http::{Fields, parse_head};
+
+    #[test]
+    fn only_a_trusted_peer_says_who_its_users_are() {
+        let identity = Identity { user_header: Some("X-User".into()), ..Identity::default() };
+        let settings = Settings { identity, ..Settings::default() };
+        let mut rig = Rig::with(RoomOptions::default(), settings);
+        let (proxy, stranger) = (rig.open_as(Trust::Proxy), rig.open_as(Trust::Stranger));
+        let mut identify = |key, fields: &str| {
+            let request = format!("GET /ws HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+            let mut room = Fields::new();
+            let head = parse_head(request.as_bytes(), &mut room).expect("a head that http takes");
+            let user = rig.shard.identify(key, &head);
+            user.map(|user| user.map(|user| User::id(&user).to_owned())).map_err(|r| r.status)
+        };
+        assert_eq!(identify(proxy, "x-user: ada\r\n"), Ok(Some("ada".to_owned())));
+        assert_eq!(identify(stranger, "x-user: ada\r\n"), Ok(None));
+        assert_eq!(identify(proxy, ""), Ok(None));
+        assert_eq!(identify(proxy, "x-user: ada\r\nX-User: bob\r\n"), Err(400));
+        assert_eq!(identify(stranger, "x-user: ada\r\nX-User: bob\r\n"), Ok(None));
+    }
 
     #[test]
     fn a_refused_head_request_gets_no_body() {

@@ -7,6 +7,7 @@
 use super::members::Place;
 use super::outbox::Outbox;
 use crate::api::Intent;
+use crate::auth::Trust;
 use crate::broker::{Disconnect, Encoding, LoopId, RoomName};
 use crate::http::{BodyReader, HeadReader, SendBody};
 use crate::ws;
@@ -35,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) apart: bool,
     /// It came beyond the limit on connections, to be told so.
     pub(crate) refused: bool,
+    /// How what it says of its user is taken.
+    pub(crate) trust: Trust,
     /// Pings sent since anything was last heard.
     pub(crate) pings: u8,
     /// Why it ends, once that is decided.
@@ -145,7 +148,7 @@ pub(crate) struct PendingRoom {
 }
 
 impl Session {
-    pub(crate) fn new(now: u32, refused: bool) -> Self {
+    pub(crate) fn new(now: u32, refused: bool, trust: Trust) -> Self {
         Self {
             outbox: Outbox::new(),
             dirty: Dirty::No,
@@ -159,6 +162,7 @@ impl Session {
             has_context: false,
             apart: false,
             refused,
+            trust,
             pings: 0,
             reason: Disconnect::Io,
             close_code: 0,

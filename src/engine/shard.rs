@@ -20,6 +20,7 @@ use super::session::{Dirty, Pause, Phase, Session};
 use super::settings::Settings;
 use super::table::Table;
 use super::timers::{Wheel, tick_of};
+use crate::auth::Trust;
 use crate::broker::{ConnKey, Disconnect, Gap, LoopId, Now, RoomHandle};
 use crate::limits::{NOTICES_MAX, SMALL_ROOM_MEMBERS_MAX};
 use crate::observe::Counters;
@@ -226,11 +227,12 @@ impl Shard {
     }
 
     /// Takes in a new connection and names it. Its slot is that of the last closed one where
-    /// possible, so [`Self::poll_action`] is to be drained first.
-    pub fn handle_open(&mut self, admission: Admission, now: Now) -> ConnKey {
+    /// possible, so [`Self::poll_action`] is to be drained first. `trust` is what
+    /// [`crate::auth::TrustedProxies::trust`] says of the peer.
+    pub fn handle_open(&mut self, admission: Admission, trust: Trust, now: Now) -> ConnKey {
         let tick = tick_of(now.mono_ms);
         let refused = admission == Admission::OverCapacity;
-        let (index, generation) = self.sessions.insert(Session::new(tick, refused));
+        let (index, generation) = self.sessions.insert(Session::new(tick, refused, trust));
         self.counters.connections_opened += 1;
         let key = ConnKey { index, generation };
         self.arm(key);

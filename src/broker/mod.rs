@@ -5,10 +5,12 @@
 //! an epoch; a [`Disconnect`] says why, and each protocol says with which close code.
 #![deny(clippy::indexing_slicing)]
 
+mod by_id;
 mod command;
 mod disconnect;
 mod error_code;
 mod gap;
+mod history;
 mod ids;
 mod name;
 mod now;
@@ -16,12 +18,14 @@ mod payload;
 mod policy;
 mod position;
 mod room;
+mod status;
 mod user;
 
 pub use command::{Command, CommandError};
 pub use disconnect::Disconnect;
 pub use error_code::ErrorCode;
 pub use gap::{Gap, GapReason};
+pub use history::{History, Kept, Piece, Reading, recover};
 pub use ids::{ConnKey, LoopId, RoomHandle};
 pub use name::{BadRoomName, RoomName};
 pub use now::Now;
@@ -32,4 +36,5 @@ pub use policy::{
 };
 pub use position::{EpochText, Position, Unrecoverable};
 pub use room::{LoopMembers, Published, Room};
+pub use status::Status;
 pub use user::{BadUser, Role, User};

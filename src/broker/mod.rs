@@ -7,6 +7,7 @@
 
 mod by_id;
 mod command;
+mod dedupe;
 mod disconnect;
 mod error_code;
 mod gap;
@@ -17,11 +18,15 @@ mod now;
 mod payload;
 mod policy;
 mod position;
+mod presence;
 mod room;
+mod sessions;
 mod status;
 mod user;
+mod users;
 
 pub use command::{Command, CommandError};
+pub use dedupe::{Dedupe, Evicted};
 pub use disconnect::Disconnect;
 pub use error_code::ErrorCode;
 pub use gap::{Gap, GapReason};
@@ -35,6 +40,9 @@ pub use policy::{
     PresenceOptions, RawDrops, RoomOptions, RoomPattern, RoomPolicies,
 };
 pub use position::{EpochText, Position, Unrecoverable};
+pub use presence::{Change, Diff, Presence, Present};
 pub use room::{LoopMembers, Published, Room};
+pub use sessions::{Parked, ParkedRoom, Parking, SessionId, Sessions, Taken};
 pub use status::Status;
 pub use user::{BadUser, Role, User};
+pub use users::{Online, Users};

@@ -48,10 +48,10 @@ impl Reading {
         }));
     }
 
-    /// Adds what was selected of `bytes` as a piece of its own. It is small.
-    pub(super) fn copy(&mut self, bytes: &[u8], selection: Selection) {
+    /// Adds what was selected of `bytes` as a piece of its own: it is small, or in small parts.
+    pub(super) fn copy(&mut self, bytes: &[u8], selection: &Selection) {
         if selection.runs.is_empty() {
-            return self.count(&selection);
+            return;
         }
         let mut copy = Vec::with_capacity(selection.bytes as usize);
         for run in &selection.runs {
@@ -59,7 +59,7 @@ impl Reading {
                 bytes.get(run.start as usize..run.end as usize).unwrap_or_default(),
             );
         }
-        self.count(&selection);
+        self.count(selection);
         self.pieces.push(Piece { bytes: Arc::new(copy), start: 0, end: selection.bytes });
     }
 

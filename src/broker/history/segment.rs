@@ -55,6 +55,13 @@ pub(super) struct Wanted {
     pub(super) without: Option<u64>,
 }
 
+impl Selection {
+    /// Whether it is cut up so much that its pieces are no larger than what is copied anyway.
+    fn is_scattered(&self) -> bool {
+        self.runs.len() > 1 && self.bytes as usize <= self.runs.len() * HISTORY_COPY_BYTES_MAX
+    }
+}
+
 impl Segment {
     /// Bytes of the buffer that it keeps alive.
     pub(super) fn buffer_bytes(&self) -> usize {
@@ -85,7 +92,11 @@ impl Segment {
 
     pub(super) fn read(&self, wanted: &Wanted, reading: &mut Reading) {
         let selection = select(&self.entries, self.first_seq, wanted, &mut reading.own);
-        reading.share(&self.bytes, selection);
+        if selection.is_scattered() {
+            reading.copy(&self.bytes, &selection);
+        } else {
+            reading.share(&self.bytes, selection);
+        }
     }
 }
 
@@ -187,7 +198,7 @@ impl Open {
             reading.own.truncate(known);
             return false;
         }
-        reading.copy(&self.bytes, selection);
+        reading.copy(&self.bytes, &selection);
         true
     }
 }
@@ -213,8 +224,8 @@ fn select(entries: &[Entry], first_seq: u64, wanted: &Wanted, own: &mut Vec<u64>
     let from = entries_before(first_seq, start, entries.len());
     let to = entries_before(first_seq, end.saturating_add(1), entries.len());
     let mut selection = Selection::default();
-    let mut seq = first_seq + from as u64;
-    for entry in entries.get(from..to).unwrap_or_default() {
+    let selected = entries.get(from..to).unwrap_or_default();
+    for (seq, entry) in (first_seq + from as u64..).zip(selected) {
         if wanted.without == Some(entry.author) {
             own.push(seq);
         } else {
@@ -225,7 +236,6 @@ fn select(entries: &[Entry], first_seq: u64, wanted: &Wanted, own: &mut Vec<u64>
                 Some(_) | None => selection.runs.push(entry.start..entry.end),
             }
         }
-        seq += 1;
     }
     selection
 }

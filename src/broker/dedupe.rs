@@ -132,7 +132,7 @@ impl Keys {
 }
 
 impl Entry {
-    /// Users and keys are compared whole: two strings may share a hash, or the place where one ends.
+    /// Users and keys are compared whole and apart: others may share the hash, or the text of both.
     fn is(&self, hash: u64, user: &str, key: &str) -> bool {
         self.hash == hash
             && self.user_bytes == user.len()

@@ -1,7 +1,7 @@
 //! The users at home on one loop: which connections each has, and what it says of being there.
 //!
-//! Not here: rooms (`presence.rs`), who is told (`engine`). Invariants: a user is known while it has
-//! a connection; of more than [`CONNECTIONS_PER_USER_MAX`] the oldest are counted, not listed.
+//! Not here: rooms (`presence.rs`), who is told (`engine`). Invariants: a user is known while it
+//! has a connection; of more than [`CONNECTIONS_PER_USER_MAX`] the oldest are counted, not listed.
 
 use super::by_id::ById;
 use super::{ConnKey, LoopId, Status, User};

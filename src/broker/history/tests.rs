@@ -267,6 +267,14 @@ fn readers_of_the_same_share_all_but_a_little() {
 }
 
 #[test]
+fn what_is_shared_is_trimmed_to_its_size() {
+    let mut history = filled(40, 200, &ROOMY);
+    assert!(buffers(&history) > 40 * 201, "it has room to grow");
+    let reading = history.read(1..=40, None);
+    assert_eq!((reading.pieces[0].bytes.capacity(), buffers(&history)), (40 * 201, 40 * 201));
+}
+
+#[test]
 fn a_reading_without_one_author_is_not_cut_into_crumbs() {
     let mut history = History::new();
     for seq in 1..=1_000 {

@@ -16,6 +16,7 @@ mod payload;
 mod policy;
 mod position;
 mod room;
+mod status;
 mod user;
 
 pub use command::{Command, CommandError};
@@ -32,4 +33,5 @@ pub use policy::{
 };
 pub use position::{EpochText, Position, Unrecoverable};
 pub use room::{LoopMembers, Published, Room};
+pub use status::{ReceiptStatus, Status};
 pub use user::{BadUser, Role, User};

@@ -5,6 +5,7 @@
 //! `docs/close-codes.md` is compared with it by a test.
 #![deny(clippy::indexing_slicing)]
 
+pub mod binary;
 pub mod json;
 pub mod raw;
 

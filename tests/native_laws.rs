@@ -127,9 +127,9 @@ fn any_frame_is_read_as_byte_by_byte() {
 
 #[test]
 fn fuzz_seeds_keep_the_laws() {
-    let checks: [(&str, fn(&[u8])); 2] =
-        [("native_json", naive::check_json), ("native_binary", naive::check_binary)];
-    for (folder, check) in checks {
+    for (folder, check) in
+        [("native_json", naive::check_json as fn(&[u8])), ("native_binary", naive::check_binary)]
+    {
         let seeds = format!("{}/fuzz/seeds/{folder}", env!("CARGO_MANIFEST_DIR"));
         let mut checked = 0;
         for seed in fs::read_dir(seeds).expect("seeds are committed") {

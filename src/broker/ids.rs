@@ -68,21 +68,21 @@ impl RoomHandle {
 
     /// Reads what [`Self::to_wire`] wrote; `None` for what it never writes. Whether there is such a
     /// room is for its home to say.
+    #[expect(clippy::cast_possible_truncation, reason = "each field has as few bits as it takes")]
     pub const fn from_wire(wire: u64) -> Option<Self> {
         if wire >> (HOME_BITS + SLOT_BITS + GENERATION_BITS) != 0 {
             return None;
         }
         Some(Self {
             home: LoopId(low_bits(wire, HOME_BITS) as u8),
-            slot: low_bits(wire >> HOME_BITS, SLOT_BITS),
-            generation: low_bits(wire >> (HOME_BITS + SLOT_BITS), GENERATION_BITS),
+            slot: low_bits(wire >> HOME_BITS, SLOT_BITS) as u32,
+            generation: low_bits(wire >> (HOME_BITS + SLOT_BITS), GENERATION_BITS) as u32,
         })
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "no field of a handle has more than 32 bits")]
-const fn low_bits(wire: u64, bits: u32) -> u32 {
-    (wire & ((1 << bits) - 1)) as u32
+const fn low_bits(wire: u64, bits: u32) -> u64 {
+    wire & ((1 << bits) - 1)
 }
 
 #[cfg(test)]

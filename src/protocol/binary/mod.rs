@@ -1,9 +1,9 @@
 //! The native protocol in records (`fanfare.v1.bin`): one or more to a binary message.
 //!
 //! Not here: all that is no message, ack or error; it travels as JSON in text frames on the same
-//! connection (`json`). Invariants: each record has one form; what goes to all members of a room has
-//! no field that depends on one; a record that can't be read ends its frame, since nobody knows
-//! where the next begins.
+//! connection (`json`). Invariants: each record has one form; what goes to all members of a room
+//! has no field that depends on one; a record that can't be read ends its frame, since nobody
+//! knows where the next begins.
 
 mod record;
 mod varint;

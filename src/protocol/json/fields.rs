@@ -1,8 +1,8 @@
 //! The fields of a request: one flat object, each value kept as the JSON text that it is.
 //!
-//! Not here: which request wants which field (`decode`), what a value must be (`value`). Invariants:
-//! a field and its aliases are one, and none is there twice; what no request knows is skipped; a
-//! value of `null` is the same as none, but for content.
+//! Not here: which request wants which field (`decode`), what a value must be (`value`).
+//! Invariants: a field and its aliases are one, and none is there twice; what no request knows is
+//! skipped; a value of `null` is the same as none, but for content.
 
 use super::mistake::Wrong;
 use crate::limits::REQUEST_FIELDS_MAX;

@@ -227,6 +227,7 @@ fn plan(nth: usize, dice: &mut fastrand::Rng) -> RoomPlan {
         raw_drops,
         outbox_bytes_max: 1 << dice.u32(9..20),
         outbox_messages_max: 1 << dice.u32(2..15),
+        ..RoomOptions::default()
     };
     let usual_bytes = 1 << dice.u32(5..13);
     RoomPlan { name: format!("room:{nth}"), options, witness: 0, usual_bytes }

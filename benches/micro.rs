@@ -7,7 +7,9 @@
 mod hall;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use fanfare::broker::{LoopId, PayloadKind, RoomHandle};
 use fanfare::http::{Fields, HeadReader, parse_head};
+use fanfare::protocol::{binary, json as native};
 use fanfare::ws::{
     self, Context, DataKind, Deflated, Deflater, FrameHeader, Inflater, Level, Opcode, Reader,
     Role, Rsv1, Rules, Utf8Check, WindowClass,
@@ -152,6 +154,61 @@ fn http_head(c: &mut Criterion) {
     });
 }
 
+/// A publication of about `bytes` bytes as a native client sends it.
+fn request(bytes: usize) -> String {
+    let text = "It is 21.5 degrees in here. ".repeat(bytes / 28 + 1);
+    let text = &text[..bytes.saturating_sub(70)];
+    format!(
+        r#"{{"type":"room-message","id":"m-42","room":"chat:42","content":{{"text":"{text}"}}}}"#
+    )
+}
+
+fn protocol(c: &mut Criterion) {
+    let mut group = c.benchmark_group("native");
+    let mut out = Vec::with_capacity(64 * 1024);
+    for bytes in [200, 2_000, 20_000] {
+        let plain = request(bytes);
+        let escaped = plain.replace("here", "\\n");
+        let odd = plain.replace("here", "\\ud83d\\ude00");
+        for (name, json) in [("plain", &plain), ("escaped", &escaped), ("odd", &odd)] {
+            group.throughput(Throughput::Bytes(json.len() as u64));
+            group.bench_function(format!("decode {} bytes of {name} JSON", json.len()), |b| {
+                b.iter(|| native::decode(black_box(json.as_bytes())).is_ok());
+            });
+        }
+        let text = plain.trim_start_matches('{');
+        for (name, kind) in [("JSON", PayloadKind::Json), ("text", PayloadKind::Text)] {
+            let item = native::Item {
+                room: "chat:42",
+                epoch: 0xf00d,
+                seq: 123_456,
+                time_ms: 1_784_000_000_000,
+                sender: br#"{"id":"42","username":"Ada"}"#,
+                id: None,
+                kind,
+                payload: if kind == PayloadKind::Json { plain.as_bytes() } else { text.as_bytes() },
+            };
+            group.bench_function(format!("item of {bytes} bytes of {name}"), |b| {
+                b.iter(|| {
+                    out.clear();
+                    native::push_item(&mut out, black_box(&item))
+                });
+            });
+        }
+        let handle = RoomHandle { home: LoopId(1), slot: 7, generation: 1 };
+        group.bench_function(format!("write a record of {bytes} bytes"), |b| {
+            b.iter(|| {
+                out.clear();
+                let payload = black_box(plain.as_bytes());
+                binary::push_message(&mut out, handle, 123_456, PayloadKind::Json, payload);
+            });
+        });
+        group.bench_function(format!("read a record of {bytes} bytes"), |b| {
+            b.iter(|| binary::decode(black_box(&out)).filter(Result::is_ok).count());
+        });
+    }
+}
+
 fn fan_out(c: &mut Criterion) {
     let mut group = c.benchmark_group("fan-out");
     for (members, messages, bytes) in
@@ -170,5 +227,5 @@ fn visit(c: &mut Criterion) {
     c.bench_function("handshake, join and close", |b| b.iter(|| hall.visit()));
 }
 
-criterion_group!(benches, mask, frame, utf8, deflate, http_head, fan_out, visit);
+criterion_group!(benches, mask, frame, utf8, deflate, http_head, protocol, fan_out, visit);
 criterion_main!(benches);

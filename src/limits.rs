@@ -140,6 +140,9 @@ pub const PRESENCE_INFO_BYTES_MAX: usize = 1_024;
 /// Default for the rooms of one connection; beyond it `too-many-rooms`. Too low: honest use is
 /// refused. Too high: one connection fills memory.
 pub const ROOMS_PER_CONN_MAX: usize = 1_000;
+/// Rooms that every native connection is in from the start. Too low: honest configs are refused.
+/// Too high: each handshake is a burst of joins.
+pub const DEFAULT_ROOMS_MAX: usize = 16;
 /// Requests of one connection whose answers are on the way; beyond it, it is not read. Too low: a
 /// pipeline stalls. Too high: answers outgrow the outbox.
 pub const REQUESTS_IN_FLIGHT_MAX: u32 = 256;
@@ -173,6 +176,9 @@ pub const PRESENCE_INTERVAL_MS: u32 = 1_000;
 /// Default for messages that a batch waits for where a room collects them. Too low: no gain. Too
 /// high: batches outgrow a frame.
 pub const BATCH_MESSAGES_MAX: u32 = 100;
+/// Longest time for which a config may let a batch wait. Too low: little gain where messages are
+/// rare. Too high: what is said live comes late.
+pub const BATCH_INTERVAL_MS_MAX: u64 = 10_000;
 /// Bytes of one batch; one that would grow beyond it is sent. Too low: no gain. Too high: a slow
 /// member's outbox is full with one.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
@@ -195,6 +201,11 @@ pub const POSITIONS_MAX: usize = 1_000;
 pub const LIST_ENTRIES_MAX: u32 = 1_000;
 /// Entries of such a page where a request does not say.
 pub const LIST_ENTRIES: u32 = 100;
+/// Networks of trusted proxies. Too low: large networks must be summed up. Too high: the scan at
+/// each handshake shows.
+pub const TRUSTED_PROXIES_MAX: usize = 64;
+/// Users that a config may make admins. Too low: a team doesn't fit. Too high: nothing but a slip.
+pub const ADMINS_MAX: usize = 1_024;
 /// Connections of one user, beyond which the oldest are no longer addressed as that user. Too low:
 /// devices are missed. Too high: one message to a user is a burst.
 pub const CONNECTIONS_PER_USER_MAX: usize = 256;

@@ -59,14 +59,17 @@ fn every_key_of_rooms_has_its_row() {
 }
 
 #[test]
-fn the_example_is_a_good_file_that_differs_from_the_defaults() {
+fn every_example_is_a_good_file_that_differs_from_the_defaults() {
     let document = document();
-    let (_, rest) = document.split_once("```toml\n").expect("an example");
-    let (text, _) = rest.split_once("```").expect("its end");
-    let file = Some(File { name: "docs/config.md", text });
-    let config = Config::parse(&Layers { file, ..Layers::default() }).expect("a good file");
-    assert_eq!(config.warnings, [""; 0]);
-    assert_ne!(config, Config::default());
+    let examples = document.split("```toml\n").skip(1).map(|rest| {
+        let (text, _) = rest.split_once("```").expect("its end");
+        let file = Some(File { name: "docs/config.md", text });
+        let config = Config::parse(&Layers { file, ..Layers::default() }).expect("a good file");
+        assert_eq!(config.warnings, [""; 0]);
+        assert_ne!(config, Config::default());
+        config
+    });
+    let config = examples.last().expect("an example");
     assert_ne!(config.rooms.options("ticker:oil"), config.rooms.options("lobby"));
     assert_ne!(config.rooms.options("org:42:a:b"), config.rooms.options("lobby"));
 }
@@ -86,6 +89,8 @@ fn every_field_of_a_config_is_documented() {
         rooms_max: _,
         outbox_bytes_max: _,
         outbox_messages_max: _,
+        rooms_per_conn_max: _,
+        content_bytes_max: _,
         handshake_timeout_ms: _,
         heartbeat_interval_ms: _,
         heartbeat_timeout_ms: _,
@@ -94,10 +99,21 @@ fn every_field_of_a_config_is_documented() {
         drain_timeout_ms: _,
         room_grace_ms: _,
         compression: _,
+        history: _,
+        history_total_bytes_max: _,
+        presence: _,
+        presence_grace_ms: _,
+        session_timeout_ms: _,
+        batch: _,
+        default_rooms: _,
+        idle_room_timeout_ms: _,
+        identity: _,
+        trusted_proxies: _,
         rooms: _,
         log: _,
         warnings: _,
     } = Config::default();
-    // All but `rooms` and `warnings` are settings; the log is two of them, compression five.
-    assert_eq!(SETTINGS.len(), 22 - 2 + 1 + 4);
+    // All but `rooms` and `warnings` are settings; some are several: the log two, compression five,
+    // history three, presence four, batches two, identity three.
+    assert_eq!(SETTINGS.len(), 34 - 2 + 1 + 4 + 2 + 3 + 1 + 2);
 }

@@ -2,6 +2,7 @@
 //!
 //! What is measured here is all that the broker itself does for a delivery, without a system call.
 
+use fanfare::auth::Trust;
 use fanfare::broker::{ConnKey, LoopId, Now};
 use fanfare::engine::{Admission, HashKey, Progress, Settings, Setup, Shard};
 use fanfare::limits::WRITEV_SLICES_MAX;
@@ -35,7 +36,7 @@ impl Hall {
         let mut shard = Shard::new(setup, now);
         let mut publisher = None;
         for _ in 0..members {
-            let key = shard.handle_open(Admission::Served, now);
+            let key = shard.handle_open(Admission::Served, Trust::Stranger, now);
             let mut request = Vec::new();
             ws::client_request(&mut request, "localhost", "/raw/hall", b"the sample nonce", None);
             shard.handle_bytes(key, &mut request, now);
@@ -65,7 +66,7 @@ impl Hall {
 
     /// Somebody comes, joins a room of their own, says goodbye and goes. The bytes that they got.
     pub(crate) fn visit(&mut self) -> usize {
-        let key = self.shard.handle_open(Admission::Served, self.now);
+        let key = self.shard.handle_open(Admission::Served, Trust::Stranger, self.now);
         self.input.clear();
         ws::client_request(
             &mut self.input,

@@ -28,10 +28,13 @@ pub enum Intent {
 /// Finds what the request under `head` asks for, or the answer that refuses it.
 ///
 /// Called once per request, when its head is complete and `route` is not served as a WebSocket:
-/// [`Route::Raw`] and [`Route::Echo`] that come this far are not served here at all.
+/// [`Route::Raw`], [`Route::Native`] and [`Route::Echo`] that come this far are not served here at
+/// all.
 pub fn decide(head: &Head<'_>, route: Route<'_>) -> Result<Intent, Response> {
     let intent = match route {
-        Route::Raw { .. } | Route::Echo | Route::Unknown => return Err(unknown()),
+        Route::Raw { .. } | Route::Native | Route::Echo | Route::Unknown => {
+            return Err(unknown());
+        }
         Route::Healthz => Intent::Health,
         Route::Readyz => Intent::Ready,
         Route::Metrics => Intent::Metrics,

@@ -19,4 +19,6 @@ pub enum Command<'a> {
 pub enum CommandError {
     /// The process holds as many rooms as it may.
     RoomLimit,
+    /// The room does not exist, and the user may not create it.
+    MayNotCreate,
 }

@@ -5,31 +5,46 @@
 //! an epoch; a [`Disconnect`] says why, and each protocol says with which close code.
 #![deny(clippy::indexing_slicing)]
 
+mod by_id;
 mod command;
+mod dedupe;
 mod disconnect;
 mod error_code;
 mod gap;
+mod history;
 mod ids;
 mod name;
 mod now;
 mod payload;
+mod peer_addr;
 mod policy;
 mod position;
+mod presence;
 mod room;
+mod sessions;
+mod status;
 mod user;
+mod users;
 
 pub use command::{Command, CommandError};
+pub use dedupe::{Dedupe, Evicted};
 pub use disconnect::Disconnect;
 pub use error_code::ErrorCode;
 pub use gap::{Gap, GapReason};
+pub use history::{History, Kept, Piece, Reading, recover};
 pub use ids::{ConnKey, LoopId, RoomHandle};
 pub use name::{BadRoomName, RoomName};
 pub use now::Now;
-pub use payload::{Encoding, PayloadKind};
+pub use payload::{Deflate, Encoding, Form, PayloadKind};
+pub use peer_addr::PeerAddr;
 pub use policy::{
     BadPattern, BatchOptions, Compression, HistoryOptions, MayCreate, Overflow, PresenceMode,
     PresenceOptions, RawDrops, RoomOptions, RoomPattern, RoomPolicies,
 };
 pub use position::{EpochText, Position, Unrecoverable};
+pub use presence::{Change, Diff, Presence, Present};
 pub use room::{LoopMembers, Published, Room};
+pub use sessions::{Parked, ParkedRoom, Parking, SessionId, Sessions, Taken};
+pub use status::{ReceiptStatus, Status};
 pub use user::{BadUser, Role, User};
+pub use users::{Online, Users};

@@ -1,13 +1,15 @@
 //! Room names, parsed at the door.
 
 use crate::limits::ROOM_NAME_BYTES_MAX;
+use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 /// The name of a room: 1 to 128 bytes of printable ASCII without spaces. Valid by existing.
 ///
 /// ASCII, so that no two names look alike and differ: what people see is the user's own content.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct RoomName(Box<str>);
+pub struct RoomName(Arc<str>);
 
 /// The text is no room name; [`fmt::Display`] says what would be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +30,12 @@ impl RoomName {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for RoomName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

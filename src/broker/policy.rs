@@ -9,6 +9,7 @@ use crate::limits::{
     PRESENCE_INTERVAL_MS, ROOM_PATTERNS_MAX,
 };
 use std::fmt;
+use std::sync::Arc;
 
 /// What happens when a member's outbox is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -250,21 +251,22 @@ impl RoomPattern {
 /// Which rooms get which options: defaults, and patterns in order of precedence.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct RoomPolicies {
-    defaults: RoomOptions,
-    patterns: Vec<(RoomPattern, RoomOptions)>,
+    defaults: Arc<RoomOptions>,
+    patterns: Vec<(RoomPattern, Arc<RoomOptions>)>,
 }
 
 impl RoomPolicies {
     /// `patterns` in order of precedence, at most [`ROOM_PATTERNS_MAX`] (the config refuses more).
     pub fn new(defaults: RoomOptions, patterns: Vec<(RoomPattern, RoomOptions)>) -> Self {
         debug_assert!(patterns.len() <= ROOM_PATTERNS_MAX);
-        Self { defaults, patterns }
+        let shared = |(pattern, options)| (pattern, Arc::new(options));
+        Self { defaults: Arc::new(defaults), patterns: patterns.into_iter().map(shared).collect() }
     }
 
     /// The options of the room called `name`. O(patterns): call it once per room.
-    pub fn options(&self, name: &str) -> RoomOptions {
+    pub fn options(&self, name: &str) -> &Arc<RoomOptions> {
         let fitting = self.patterns.iter().find(|(pattern, _)| pattern.matches(name));
-        fitting.map_or(self.defaults, |(_, options)| *options)
+        fitting.map_or(&self.defaults, |(_, options)| options)
     }
 }
 
@@ -304,9 +306,9 @@ mod tests {
         let patterns = [("tick:gold", latest), ("tick:*", oldest)]
             .map(|(raw, options)| (RoomPattern::parse(raw).expect(raw), options));
         let policies = RoomPolicies::new(RoomOptions::default(), patterns.into());
-        assert_eq!(policies.options("tick:gold"), latest);
-        assert_eq!(policies.options("tick:oil"), oldest);
-        assert_eq!(policies.options("lobby"), RoomOptions::default());
+        assert_eq!(**policies.options("tick:gold"), latest);
+        assert_eq!(**policies.options("tick:oil"), oldest);
+        assert_eq!(**policies.options("lobby"), RoomOptions::default());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! out). Invariants: the total equals the sum over loops and encodings; a loop without members has
 //! no entry.
 
-use super::{Encoding, LoopId};
+use super::{Deflate, Encoding, Form, LoopId};
 
 /// A room's members on one loop, by encoding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,9 +21,10 @@ impl LoopMembers {
         self.counts.get(encoding.index()).copied().unwrap_or_default()
     }
 
-    /// The encodings in which somebody there gets the room.
-    pub fn encodings(&self) -> impl Iterator<Item = Encoding> {
-        Encoding::ALL.into_iter().zip(self.counts).filter(|(_, count)| *count > 0).map(|(e, _)| e)
+    /// The encodings of that form in which somebody there gets the room.
+    pub fn encodings(&self, form: Form) -> impl Iterator<Item = Encoding> {
+        let encodings = Deflate::ALL.into_iter().map(move |deflate| Encoding { form, deflate });
+        encodings.filter(|encoding| self.count(*encoding) > 0)
     }
 }
 
@@ -43,14 +44,14 @@ pub struct Published {
 pub struct Room {
     epoch: u64,
     seq: u64,
-    members: u32,
+    members: [u32; Form::COUNT],
     loops: Vec<LoopMembers>,
 }
 
 impl Room {
     /// An empty room. `epoch` is 64 random bits, never used before for this name.
     pub const fn new(epoch: u64) -> Self {
-        Self { epoch, seq: 0, members: 0, loops: Vec::new() }
+        Self { epoch, seq: 0, members: [0; Form::COUNT], loops: Vec::new() }
     }
 
     /// The life in which this room's `seq` counts.
@@ -64,8 +65,13 @@ impl Room {
     }
 
     /// Members on all loops.
-    pub const fn members(&self) -> u32 {
-        self.members
+    pub fn members(&self) -> u32 {
+        self.members.iter().sum()
+    }
+
+    /// Members on all loops that get it in that form.
+    pub fn members_in(&self, form: Form) -> u32 {
+        self.members.get(form.index()).copied().unwrap_or_default()
     }
 
     /// The loops that have members; none is listed twice, none with zero members.
@@ -75,7 +81,9 @@ impl Room {
 
     /// Counts a member that joined from `loop_id`; it gets what is published after [`Self::seq`].
     pub fn join(&mut self, loop_id: LoopId, encoding: Encoding) {
-        self.members += 1;
+        if let Some(members) = self.members.get_mut(encoding.form.index()) {
+            *members += 1;
+        }
         let at = match self.loops.iter().position(|entry| entry.loop_id == loop_id) {
             Some(at) => at,
             None => {
@@ -104,7 +112,9 @@ impl Room {
             Some(())
         });
         assert!(left.is_some(), "{count} members left loop {loop_id}, which has fewer");
-        self.members -= count;
+        if let Some(members) = self.members.get_mut(encoding.form.index()) {
+            *members -= count;
+        }
         self.loops.retain(|entry| entry.counts.iter().any(|count| *count > 0));
     }
 
@@ -115,7 +125,7 @@ impl Room {
         Published {
             epoch: self.epoch,
             seq: self.seq,
-            receivers: self.members.saturating_sub(left_out),
+            receivers: self.members().saturating_sub(left_out),
         }
     }
 }
@@ -139,9 +149,9 @@ mod tests {
     fn receivers_are_the_members_of_that_moment_without_the_sender_left_out() {
         let mut room = Room::new(0);
         assert_eq!(room.publish(0).receivers, 0);
-        room.join(A, Encoding::Raw);
-        room.join(B, Encoding::Raw);
-        room.join(B, Encoding::Raw);
+        room.join(A, Encoding::RAW);
+        room.join(B, Encoding::RAW);
+        room.join(B, Encoding::RAW);
         assert_eq!(room.publish(0).receivers, 3);
         assert_eq!(room.publish(1).receivers, 2);
     }
@@ -149,13 +159,15 @@ mod tests {
     #[test]
     fn a_loop_is_listed_once_and_only_while_it_has_members() {
         let mut room = Room::new(0);
-        room.join(B, Encoding::Raw);
-        room.join(A, Encoding::Raw);
-        room.join(B, Encoding::Raw);
+        room.join(B, Encoding::RAW);
+        room.join(A, Encoding::RAW);
+        room.join(B, Encoding::RAW);
         assert_eq!(room.loops().len(), 2);
-        room.leave(B, Encoding::Raw, 2);
-        assert_eq!(room.loops(), [LoopMembers { loop_id: A, counts: [1, 0, 0] }]);
-        room.leave(A, Encoding::Raw, 1);
+        room.leave(B, Encoding::RAW, 2);
+        let mut counts = [0; Encoding::COUNT];
+        counts[0] = 1;
+        assert_eq!(room.loops(), [LoopMembers { loop_id: A, counts }]);
+        room.leave(A, Encoding::RAW, 1);
         assert_eq!((room.loops(), room.members()), (&[][..], 0));
     }
 
@@ -163,7 +175,7 @@ mod tests {
     #[should_panic(expected = "which has fewer")]
     fn more_leaving_than_joined_is_a_bug() {
         let mut room = Room::new(0);
-        room.join(A, Encoding::Raw);
-        room.leave(A, Encoding::Raw, 2);
+        room.join(A, Encoding::RAW);
+        room.leave(A, Encoding::RAW, 2);
     }
 }

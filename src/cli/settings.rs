@@ -64,6 +64,8 @@ fn flag(setting: &'static Setting) -> Arg {
     let heading = match setting.key.split_once('.') {
         Some(("limits", _)) => "Limits",
         Some(("timeouts", _)) => "Time-outs",
+        Some(("history" | "presence" | "session" | "native", _)) => "Native protocol",
+        Some(("identity", _)) => "Identity",
         Some(("log", _)) => "Log",
         Some(_) | None => HEADING,
     };
@@ -80,7 +82,7 @@ fn flag(setting: &'static Setting) -> Arg {
             .default_missing_value("true")
             .value_name("BOOL")
             .hide_possible_values(true)
-    } else if setting.key == "listen" {
+    } else if setting.is_list() {
         arg.action(ArgAction::Append).value_name(setting.value_name)
     } else {
         arg.value_name(setting.value_name)

@@ -4,9 +4,10 @@
 
 use super::Config;
 use super::error::{ConfigError, ConfigErrors, Place};
+use super::identity;
 use super::layers::{Draft, named};
 use super::rooms::{self, RoomDraft};
-use super::value::show_size;
+use super::value::{show_ms, show_size};
 use crate::broker::{Compression, Overflow, RawDrops, RoomOptions, RoomPolicies};
 use crate::limits::{FRAME_HEADER_BYTES_MAX, OUTBOX_BYTES_MAX};
 
@@ -26,6 +27,8 @@ pub(super) fn finish(mut draft: Draft) -> Result<Config, ConfigErrors> {
     let errors = [
         check_outbox(&draft),
         check_drain(&draft),
+        check_default_rooms(&draft),
+        identity::check(&draft),
         draft.rooms.iter().find_map(|room| check_room_outbox(&draft, room, &defaults)),
         draft.rooms.iter().find_map(|room| check_repeated(&draft, room)),
     ];
@@ -37,6 +40,7 @@ pub(super) fn finish(mut draft: Draft) -> Result<Config, ConfigErrors> {
     let mut config = draft.config;
     config.warnings = draft.rooms.iter().filter_map(|room| warn(room, &defaults)).collect();
     config.warnings.extend(warn_contexts(&config, &draft.rooms));
+    config.warnings.extend(identity::warn(&config));
     config.rooms = RoomPolicies::new(defaults, patterns);
     Ok(config)
 }
@@ -125,8 +129,24 @@ fn check_drain(draft: &Draft) -> Option<ConfigError> {
     })
 }
 
-fn show_ms(ms: u64) -> humantime::FormattedDuration {
-    humantime::format_duration(std::time::Duration::from_millis(ms))
+fn check_default_rooms(draft: &Draft) -> Option<ConfigError> {
+    let (rooms, most) = (draft.config.default_rooms.len(), draft.config.rooms_per_conn_max);
+    if rooms <= most {
+        return None;
+    }
+    let (rooms_key, most_key) = ("native.default_rooms", "limits.rooms_per_conn_max");
+    let (place, most_place) = (draft.place(rooms_key), draft.place(most_key));
+    Some(ConfigError {
+        wrong: format!("{} names {rooms} rooms", named(rooms_key, &place)),
+        place,
+        key: rooms_key.to_owned(),
+        right: Some(format!(
+            "a connection must be able to be in all of them, and {} is {most}; name fewer or raise \
+             the other",
+            named(most_key, &most_place)
+        )),
+        suggestion: None,
+    })
 }
 
 fn check_repeated(draft: &Draft, room: &RoomDraft) -> Option<ConfigError> {
@@ -210,6 +230,20 @@ mod tests {
         let wrong = parse("[timeouts]\ndrain = \"4s\"").expect_err("shorter than the window");
         assert!(wrong.starts_with("line 2: timeouts.drain_window (the default) is 5s;"), "{wrong}");
         assert!(wrong.contains("timeouts.drain of f.toml is 4s"), "{wrong}");
+    }
+
+    #[test]
+    fn a_connection_has_room_for_the_default_rooms() {
+        let native = "[native]\ndefault_rooms = [\"a\", \"b\"]\n";
+        assert!(parse(&format!("{native}[limits]\nrooms_per_conn_max = 2")).is_ok());
+        let wrong = parse(&format!("{native}[limits]\nrooms_per_conn_max = 1"));
+        assert_eq!(
+            wrong,
+            Err("line 2: native.default_rooms of f.toml names 2 rooms; a connection must be able \
+                 to be in all of them, and limits.rooms_per_conn_max of f.toml is 1; name fewer or \
+                 raise the other"
+                .to_owned())
+        );
     }
 
     #[test]

@@ -7,7 +7,8 @@ use super::default_listen;
 use super::error::{ConfigError, Place, near};
 use super::layers::Draft;
 use super::log::LogFilter;
-use super::setting::{SETTINGS, Setting};
+use super::setting::Setting;
+use super::table::SETTINGS;
 use super::value::{self, Value};
 
 /// What every variable of ours begins with.

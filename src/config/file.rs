@@ -5,13 +5,23 @@
 use super::error::{ConfigError, Place, near};
 use super::layers::{Draft, File};
 use super::rooms;
-use super::setting::SETTINGS;
+use super::table::SETTINGS;
 use super::value::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The tables of a file besides `[[rooms]]`.
-const SECTIONS: [&str; 4] = ["limits", "timeouts", "compression", "log"];
+const SECTIONS: [&str; 9] = [
+    "limits",
+    "timeouts",
+    "compression",
+    "history",
+    "presence",
+    "session",
+    "native",
+    "identity",
+    "log",
+];
 
 /// Applies the file, noting all its mistakes in the order of its lines.
 pub(super) fn apply(draft: &mut Draft, file: &File<'_>) {

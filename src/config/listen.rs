@@ -1,5 +1,6 @@
 //! Addresses to listen on.
 
+use super::value::{self, Value, Wanted};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -60,6 +61,26 @@ impl fmt::Display for ListenAddr {
     }
 }
 
+/// One address, several joined by commas, or a list.
+pub(super) fn several(value: &Value<'_>) -> Result<Vec<ListenAddr>, Wanted> {
+    let wanted = "an address such as \"127.0.0.1:8080\", or a list of them";
+    let raws = value::texts(value, wanted)?;
+    if raws.is_empty() {
+        return Err("at least one address, such as \"127.0.0.1:8080\"".into());
+    }
+    let mut addresses = Vec::with_capacity(raws.len());
+    for raw in raws {
+        let address = ListenAddr::parse(raw)
+            .map_err(|rule| format!("addresses, and {raw:?} is none: {rule}"))?;
+        let ephemeral = matches!(&address, ListenAddr::Tcp(tcp) if tcp.port() == 0);
+        if addresses.contains(&address) && !ephemeral {
+            return Err(format!("each address once, and {raw:?} is there twice"));
+        }
+        addresses.push(address);
+    }
+    Ok(addresses)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +110,26 @@ mod tests {
         ] {
             let wrong = ListenAddr::parse(raw).expect_err(raw);
             assert!(wrong.contains(mend), "{raw}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses_come_alone_joined_or_listed_and_never_twice() {
+        let two = several(&Value::Bare("127.0.0.1:1, unix:/x")).expect("two addresses");
+        let listed = Value::List(vec![Value::Text("127.0.0.1:1"), Value::Text("unix:/x")]);
+        assert_eq!(several(&listed), Ok(two));
+        assert!(
+            several(&Value::Bare("127.0.0.1:0,127.0.0.1:0")).is_ok(),
+            "two ports of its choice"
+        );
+        for wrong in [
+            Value::Bare("127.0.0.1:1,127.0.0.1:1"),
+            Value::Bare(""),
+            Value::List(vec![]),
+            Value::List(vec![Value::Integer(8080)]),
+            Value::Integer(8080),
+        ] {
+            assert!(several(&wrong).is_err(), "{wrong}");
         }
     }
 }

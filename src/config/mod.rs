@@ -9,11 +9,14 @@ mod check;
 mod environment;
 mod error;
 mod file;
+mod identity;
 mod layers;
 mod listen;
 mod log;
+mod options;
 mod rooms;
 mod setting;
+mod table;
 mod value;
 
 pub use error::{ConfigError, ConfigErrors, Place};
@@ -21,9 +24,13 @@ pub use layers::{File, Layers};
 pub use listen::ListenAddr;
 pub use log::{Log, LogFilter, LogFormat, LogLevel};
 pub use rooms::ROOM_KEYS;
-pub use setting::{SETTINGS, Setting};
+pub use setting::Setting;
+pub use table::SETTINGS;
 
-use crate::broker::{Compression, RoomPolicies};
+use crate::auth::{Identity, TrustedProxies};
+use crate::broker::{
+    BatchOptions, Compression, HistoryOptions, PresenceOptions, RoomName, RoomPolicies,
+};
 use crate::limits;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -95,6 +102,10 @@ pub struct Config {
     pub outbox_bytes_max: usize,
     /// Messages of an outbox, at least 1.
     pub outbox_messages_max: u32,
+    /// Rooms of one native connection, at least 1.
+    pub rooms_per_conn_max: usize,
+    /// Largest content of a native message, where its room has no bound of its own.
+    pub content_bytes_max: usize,
     /// Time for a handshake and for each request.
     pub handshake_timeout_ms: u64,
     /// Silence before a ping.
@@ -111,7 +122,27 @@ pub struct Config {
     pub room_grace_ms: u64,
     /// permessage-deflate.
     pub compression: CompressionConfig,
-    /// Options of rooms by pattern; the defaults carry the outbox bounds above.
+    /// What is kept of rooms that fit no pattern of their own.
+    pub history: HistoryOptions,
+    /// Bytes of history of all rooms.
+    pub history_total_bytes_max: usize,
+    /// What members are told of each other in such rooms.
+    pub presence: PresenceOptions,
+    /// Time for a user to come back before it counts as gone.
+    pub presence_grace_ms: u64,
+    /// Time for which a session can be resumed; 0 for not at all.
+    pub session_timeout_ms: u64,
+    /// When members that asked for batches get one, in such rooms.
+    pub batch: BatchOptions,
+    /// Rooms that every native connection is in, at most [`limits::DEFAULT_ROOMS_MAX`].
+    pub default_rooms: Vec<RoomName>,
+    /// Time after which a native connection leaves a room in which nothing happens; 0 for never.
+    pub idle_room_timeout_ms: u64,
+    /// How connections get their users; with a header only where there are trusted proxies.
+    pub identity: Identity,
+    /// Peers whose word about their users is taken.
+    pub trusted_proxies: TrustedProxies,
+    /// Options of rooms by pattern; the defaults carry what is said of all rooms above.
     pub rooms: RoomPolicies,
     /// The log.
     pub log: Log,
@@ -133,6 +164,8 @@ impl Default for Config {
             rooms_max: limits::ROOMS_MAX,
             outbox_bytes_max: check::OUTBOX_AUTO,
             outbox_messages_max: limits::OUTBOX_MESSAGES_MAX,
+            rooms_per_conn_max: limits::ROOMS_PER_CONN_MAX,
+            content_bytes_max: limits::CONTENT_BYTES_MAX,
             handshake_timeout_ms: limits::HANDSHAKE_TIMEOUT_MS,
             heartbeat_interval_ms: limits::HEARTBEAT_INTERVAL_MS,
             heartbeat_timeout_ms: limits::HEARTBEAT_TIMEOUT_MS,
@@ -141,6 +174,16 @@ impl Default for Config {
             drain_timeout_ms: limits::DRAIN_TIMEOUT_MS,
             room_grace_ms: limits::ROOM_GRACE_MS,
             compression: CompressionConfig::default(),
+            history: HistoryOptions::default(),
+            history_total_bytes_max: limits::HISTORY_TOTAL_BYTES_MAX,
+            presence: PresenceOptions::default(),
+            presence_grace_ms: 0,
+            session_timeout_ms: limits::SESSION_TIMEOUT_MS,
+            batch: BatchOptions::default(),
+            default_rooms: Vec::new(),
+            idle_room_timeout_ms: 0,
+            identity: Identity::default(),
+            trusted_proxies: TrustedProxies::default(),
             rooms: RoomPolicies::default(),
             log: Log::default(),
             warnings: Vec::new(),

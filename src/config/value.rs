@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// A value as written.
 #[derive(Clone, PartialEq, Debug)]
@@ -34,6 +35,9 @@ impl fmt::Display for Value<'_> {
     }
 }
 
+/// How nothing at all is written.
+pub(super) const NONE: &str = "none";
+
 /// What would be right, to follow "it is …; it takes".
 pub(super) type Wanted = String;
 
@@ -52,6 +56,13 @@ pub(super) fn number(value: &Value<'_>, range: RangeInclusive<u64>) -> Result<u6
 /// A whole number within `range` that fits a table's length.
 pub(super) fn count(value: &Value<'_>, range: RangeInclusive<u64>) -> Result<usize, Wanted> {
     number(value, range).and_then(|n| usize::try_from(n).map_err(|_| "a smaller number".into()))
+}
+
+/// A whole number within `range` that fits 32 bits.
+pub(super) fn number32(value: &Value<'_>, range: RangeInclusive<u32>) -> Result<u32, Wanted> {
+    let (least, most) = (u64::from(*range.start()), u64::from(*range.end()));
+    number(value, least..=most)
+        .and_then(|n| u32::try_from(n).map_err(|_| "a smaller number".into()))
 }
 
 /// A number of bytes within `range`: plain, or text with a unit.
@@ -83,6 +94,14 @@ const DURATION_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
 /// A duration in milliseconds: text such as "30s", at least `least_ms`, at most a day.
 pub(super) fn duration_ms(value: &Value<'_>, least_ms: u64) -> Result<u64, Wanted> {
+    duration_ms_within(value, least_ms..=DURATION_MS_MAX)
+}
+
+/// A duration in milliseconds within `range`.
+pub(super) fn duration_ms_within(
+    value: &Value<'_>,
+    range: RangeInclusive<u64>,
+) -> Result<u64, Wanted> {
     let duration = match value {
         Value::Bare(text) | Value::Text(text) => humantime::parse_duration(text).ok(),
         Value::Integer(_) | Value::Boolean(_) | Value::List(_) | Value::Other(_) => None,
@@ -90,11 +109,16 @@ pub(super) fn duration_ms(value: &Value<'_>, least_ms: u64) -> Result<u64, Wante
     duration
         .filter(|duration| duration.subsec_nanos().is_multiple_of(1_000_000))
         .and_then(|duration| u64::try_from(duration.as_millis()).ok())
-        .filter(|ms| (least_ms..=DURATION_MS_MAX).contains(ms))
+        .filter(|ms| range.contains(ms))
         .ok_or_else(|| {
-            let least = if least_ms == 0 { "0s" } else { "1ms" };
-            format!("a duration from {least} to 1day in whole milliseconds, such as \"30s\"")
+            let (least, most) = (show_ms(*range.start()), show_ms(*range.end()));
+            format!("a duration from {least} to {most} in whole milliseconds, such as \"30s\"")
         })
+}
+
+/// A duration as one would write it.
+pub(super) fn show_ms(ms: u64) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_millis(ms))
 }
 
 /// True or false.
@@ -127,6 +151,25 @@ pub(super) fn text<'a>(value: &Value<'a>) -> Option<&'a str> {
         Value::Bare(text) | Value::Text(text) => Some(text),
         Value::Integer(_) | Value::Boolean(_) | Value::List(_) | Value::Other(_) => None,
     }
+}
+
+/// Texts: one, a list, or several joined by commas where everything is text. `wanted` says what is
+/// right where it is none of these.
+pub(super) fn texts<'a>(value: &Value<'a>, wanted: &str) -> Result<Vec<&'a str>, Wanted> {
+    match value {
+        Value::Bare(joined) => Ok(joined.split(',').map(str::trim).collect()),
+        Value::Text(one) => Ok(vec![one]),
+        Value::List(items) => items
+            .iter()
+            .map(|item| text(item).ok_or_else(|| format!("texts in its list, not {item}")))
+            .collect(),
+        Value::Integer(_) | Value::Boolean(_) | Value::Other(_) => Err(wanted.to_owned()),
+    }
+}
+
+/// As [`texts`], and [`NONE`] is an empty list.
+pub(super) fn texts_or_none<'a>(value: &Value<'a>, wanted: &str) -> Result<Vec<&'a str>, Wanted> {
+    if text(value) == Some(NONE) { Ok(Vec::new()) } else { texts(value, wanted) }
 }
 
 #[cfg(test)]
@@ -199,6 +242,32 @@ mod tests {
             Value::Integer(30),
         ] {
             assert!(duration_ms(&value, 1).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_duration_keeps_bounds_of_its_own() {
+        assert_eq!(duration_ms_within(&Value::Text("10s"), 0..=10_000), Ok(10_000));
+        let wanted = duration_ms_within(&Value::Text("10001ms"), 0..=10_000).expect_err("too long");
+        assert!(wanted.starts_with("a duration from 0s to 10s in whole milliseconds"), "{wanted}");
+    }
+
+    #[test]
+    fn texts_come_alone_joined_or_listed() {
+        let listed = Value::List(vec![Value::Text("a,b"), Value::Text("none")]);
+        for (value, texts) in [
+            (Value::Bare("a, b"), &["a", "b"][..]),
+            (Value::Text("a, b"), &["a, b"]),
+            (listed, &["a,b", "none"]),
+            (Value::List(vec![]), &[]),
+            (Value::Bare("none"), &[]),
+            (Value::Text("none"), &[]),
+        ] {
+            assert_eq!(texts_or_none(&value, "texts"), Ok(texts.to_vec()), "{value:?}");
+        }
+        assert_eq!(texts(&Value::Bare("none"), "texts"), Ok(vec!["none"]));
+        for wrong in [Value::Integer(1), Value::List(vec![Value::Integer(1)])] {
+            assert!(texts_or_none(&wrong, "texts").is_err(), "{wrong:?}");
         }
     }
 

@@ -5,10 +5,13 @@
 //! commands keep the order in which the origin made them, and replies are handled before runs (a
 //! join's reply comes before what the newcomer gets).
 
+use super::asks::Asked;
 use crate::broker::{
-    CommandError, ConnKey, Encoding, LoopId, PayloadKind, Published, RoomHandle, RoomOptions,
+    CommandError, ConnKey, Encoding, LoopId, PayloadKind, Piece, Published, RoomHandle, RoomName,
+    RoomOptions, User,
 };
 use crate::observe::Counters;
+use std::sync::Arc;
 
 /// One tick's parcel for one loop.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub struct Batch {
     pub(crate) payloads: Vec<u8>,
     /// For connections of the destination.
     pub(crate) replies: Vec<Reply>,
+    /// What the replies' texts are.
+    pub(crate) texts: Vec<u8>,
     /// Publications, one run per room.
     pub(crate) runs: Vec<Run>,
     /// The frames of all runs, run by run.
@@ -31,6 +36,8 @@ pub struct Batch {
     pub(crate) credit: Spent,
     /// Questions and answers that span loops.
     pub(crate) questions: Vec<Question>,
+    /// What its boxed entries weigh.
+    pub(crate) extra_bytes: usize,
 }
 
 /// A piece of [`Batch::payloads`].
@@ -58,28 +65,143 @@ pub(crate) enum SentRoom {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Sender {
     /// A member that gets its own messages.
-    Member,
+    Member(ConnKey),
     /// A member that joined with `echo` off.
     LeftOut(ConnKey),
     /// A connection that is no member and waits for the ack.
     Outsider(ConnKey),
 }
 
-/// A request to the home of a room.
+/// A native member's message.
 #[derive(Clone, Copy, Debug)]
+pub(crate) struct Say {
+    pub(crate) room: RoomHandle,
+    pub(crate) key: ConnKey,
+    pub(crate) kind: PayloadKind,
+    pub(crate) payload: Span,
+    /// Sender, id and dedupe key, one after the other, and how long each is.
+    pub(crate) words: Span,
+    pub(crate) lengths: [u16; 3],
+    /// What it is conflated by.
+    pub(crate) mark: u32,
+    /// Tells the session's own messages from others.
+    pub(crate) tag: u64,
+    /// Whether its sender gets it too.
+    pub(crate) echo: bool,
+    /// Whether it is acknowledged.
+    pub(crate) wants_ack: bool,
+    /// How.
+    pub(crate) wire: Wire,
+}
+
+/// How a native connection's requests and their answers are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wire {
+    Json,
+    /// The request's number, if it has one.
+    Binary(Option<u64>),
+}
+
+/// A request to the home of a room.
+#[derive(Clone, Debug)]
 pub(crate) enum HomeCommand {
-    Join { key: ConnKey, name: Span, hash: u64, encoding: Encoding },
-    Leave { room: RoomHandle, encoding: Encoding, count: u32 },
-    Publish { room: SentRoom, kind: PayloadKind, payload: Span, sender: Sender },
+    Say(Say),
+    Ask(Box<Asked>),
+    /// It was applied.
+    Done,
+    Join {
+        key: ConnKey,
+        name: Span,
+        hash: u64,
+        encoding: Encoding,
+    },
+    Leave {
+        room: RoomHandle,
+        encoding: Encoding,
+        count: u32,
+    },
+    Publish {
+        room: SentRoom,
+        kind: PayloadKind,
+        payload: Span,
+        sender: Sender,
+    },
 }
 
 /// A home's answer to one connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Reply {
-    Joined { key: ConnKey, room: RoomHandle, encoding: Encoding, seq: u64, options: RoomOptions },
-    JoinRefused { key: ConnKey },
-    Ack { key: ConnKey, published: Published },
-    PublishRefused { key: ConnKey, error: CommandError },
+    Joined(Box<JoinReply>),
+    /// Frames that are ready to go; an answer is what a request waits for.
+    Text {
+        key: ConnKey,
+        text: Span,
+        is_answer: bool,
+    },
+    /// A join that was refused, and what is said about it.
+    NativeRefused {
+        key: ConnKey,
+        hash: u64,
+        ticket: Option<u32>,
+        text: Span,
+    },
+    /// An answer with pieces of a room's past.
+    Past {
+        key: ConnKey,
+        past: Box<PastReply>,
+    },
+    JoinRefused {
+        key: ConnKey,
+    },
+    Ack {
+        key: ConnKey,
+        published: Published,
+    },
+    PublishRefused {
+        key: ConnKey,
+        error: CommandError,
+    },
+}
+
+/// What a newcomer is told.
+#[derive(Debug)]
+pub(crate) struct JoinReply {
+    pub(crate) key: ConnKey,
+    pub(crate) room: RoomHandle,
+    pub(crate) name: RoomName,
+    pub(crate) hash: u64,
+    pub(crate) encoding: Encoding,
+    pub(crate) seq: u64,
+    pub(crate) options: RoomOptions,
+    pub(crate) native: Option<NativeJoined>,
+}
+
+/// What a native newcomer is told beside.
+#[derive(Debug)]
+pub(crate) struct NativeJoined {
+    /// Tells the answer from that of an earlier join.
+    pub(crate) ticket: u32,
+    /// Whom the home has counted.
+    pub(crate) user: Arc<User>,
+    /// Whether it gets its own messages.
+    pub(crate) echo: bool,
+    /// The last message that it is known to have.
+    pub(crate) proven: u64,
+    pub(crate) past: PastReply,
+}
+
+/// One frame, in pieces: what stands before a room's past, the past itself, and what ends it.
+#[derive(Debug, Default)]
+pub(crate) struct PastReply {
+    pub(crate) head: Vec<u8>,
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) tail: Vec<u8>,
+}
+
+impl PastReply {
+    fn bytes(&self) -> usize {
+        self.head.len() + self.tail.len() + self.pieces.len() * size_of::<Piece>()
+    }
 }
 
 /// All that one room published in one tick, in one encoding: contiguous bytes. Two runs may share
@@ -100,22 +222,41 @@ pub(crate) struct Run {
     pub(crate) saved: u32,
     /// Whether any frame leaves out a connection of the destination.
     pub(crate) leaves_out: bool,
+    /// Whether any frame is volatile.
+    pub(crate) has_volatile: bool,
 }
 
 impl Run {
     /// A run without frames.
     pub(crate) const fn named(room: RoomHandle, encoding: Encoding, first_seq: u64) -> Self {
         let (start, end, frames_from, frames_to) = (0, 0, 0, 0);
-        let (saved, leaves_out) = (0, false);
-        Self { room, encoding, first_seq, start, end, frames_from, frames_to, saved, leaves_out }
+        let (saved, leaves_out, has_volatile) = (0, false, false);
+        Self {
+            room,
+            encoding,
+            first_seq,
+            start,
+            end,
+            frames_from,
+            frames_to,
+            saved,
+            leaves_out,
+            has_volatile,
+        }
     }
 }
 
-/// One frame of a run.
+/// One frame of a run: a message, several in one batch, or a notice, which has no number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
     /// Where it ends in [`Batch::bytes`]; it starts where the one before it ends.
     pub(crate) end: u32,
+    /// Messages of the run up to here, its own among them.
+    pub(crate) upto: u32,
+    /// What it is conflated by: of the messages with the same mark, the newest counts.
+    pub(crate) mark: u32,
+    /// It is the first to go where a member's socket takes no more.
+    pub(crate) volatile: bool,
     /// The connection of the destination that must not get it.
     pub(crate) left_out: Option<ConnKey>,
 }
@@ -157,11 +298,13 @@ impl Batch {
             commands: Vec::new(),
             payloads: Vec::new(),
             replies: Vec::new(),
+            texts: Vec::new(),
             runs: Vec::new(),
             frames: Vec::new(),
             bytes: Vec::new(),
             credit: Spent { commands: 0, bytes: 0 },
             questions: Vec::new(),
+            extra_bytes: 0,
         }
     }
 
@@ -176,6 +319,8 @@ impl Batch {
             + self.bytes.len()
             + self.commands.len() * size_of::<HomeCommand>()
             + self.replies.len() * size_of::<Reply>()
+            + self.texts.len()
+            + self.extra_bytes
             + self.frames.len() * size_of::<Frame>()
             + self.runs.len() * size_of::<Run>()
             + self.questions.len() * size_of::<Question>()
@@ -194,6 +339,52 @@ impl Batch {
         let start = super::buffers::offset(self.payloads.len());
         self.payloads.extend_from_slice(text);
         Span { start, end: super::buffers::offset(self.payloads.len()) }
+    }
+
+    /// Adds a request to a home.
+    pub(crate) fn push_ask(&mut self, asked: Asked) {
+        self.extra_bytes += asked.bytes();
+        self.commands.push(HomeCommand::Ask(Box::new(asked)));
+    }
+
+    /// Adds a frame for one connection.
+    pub(crate) fn push_text(
+        &mut self,
+        key: ConnKey,
+        is_answer: bool,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let start = super::buffers::offset(self.texts.len());
+        write(&mut self.texts);
+        let text = Span { start, end: super::buffers::offset(self.texts.len()) };
+        self.replies.push(Reply::Text { key, text, is_answer });
+    }
+
+    /// Adds the answer to a native join that was refused.
+    pub(crate) fn push_refused(
+        &mut self,
+        key: ConnKey,
+        hash: u64,
+        ticket: Option<u32>,
+        frame: &[u8],
+    ) {
+        let start = super::buffers::offset(self.texts.len());
+        self.texts.extend_from_slice(frame);
+        let text = Span { start, end: super::buffers::offset(self.texts.len()) };
+        self.replies.push(Reply::NativeRefused { key, hash, ticket, text });
+    }
+
+    /// Adds an answer that shows some of a room's past.
+    pub(crate) fn push_past(&mut self, key: ConnKey, past: PastReply) {
+        self.extra_bytes += past.bytes();
+        self.replies.push(Reply::Past { key, past: Box::new(past) });
+    }
+
+    /// Adds a newcomer's answer.
+    pub(crate) fn push_joined(&mut self, reply: JoinReply) {
+        let past = reply.native.as_ref().map_or(0, |native| native.past.bytes());
+        self.extra_bytes += past + size_of::<JoinReply>();
+        self.replies.push(Reply::Joined(Box::new(reply)));
     }
 
     /// The bytes of a piece of [`Self::payloads`].

@@ -6,6 +6,7 @@
 //! kept alive are accounted for by capacity, each buffer once.
 
 use super::batch::{Frame, Run};
+use std::sync::Arc;
 
 /// Size at which the open buffer is left to its holders and a new one is begun.
 const OPEN_BYTES_MAX: usize = 64 * 1024;
@@ -37,16 +38,26 @@ pub(crate) struct Buffers {
 #[derive(Debug, Default)]
 struct Buffer {
     bytes: Vec<u8>,
+    /// In the place of `bytes`: what others hold too, and nobody changes.
+    shared: Option<Arc<Vec<u8>>>,
     runs: Vec<Run>,
     frames: Vec<Frame>,
     holders: u32,
 }
 
 impl Buffer {
+    fn slice(&self) -> &[u8] {
+        self.shared.as_ref().map_or(&self.bytes, |shared| shared)
+    }
+
+    fn slice_capacity(&self) -> usize {
+        self.shared.as_ref().map_or(self.bytes.capacity(), |shared| shared.capacity())
+    }
+
     /// What it keeps allocated.
-    const fn footprint(&self) -> usize {
+    fn footprint(&self) -> usize {
         size_of::<Self>()
-            + self.bytes.capacity()
+            + self.slice_capacity()
             + self.runs.capacity() * size_of::<Run>()
             + self.frames.capacity() * size_of::<Frame>()
     }
@@ -71,7 +82,15 @@ impl Buffers {
         runs: Vec<Run>,
         frames: Vec<Frame>,
     ) -> BufferId {
-        let buffer = Buffer { bytes, runs, frames, holders: 0 };
+        self.place(Buffer { bytes, shared: None, runs, frames, holders: 0 })
+    }
+
+    /// Takes in bytes that others hold too.
+    pub(crate) fn insert_shared(&mut self, shared: Arc<Vec<u8>>) -> BufferId {
+        self.place(Buffer { shared: Some(shared), ..Buffer::default() })
+    }
+
+    fn place(&mut self, buffer: Buffer) -> BufferId {
         self.pinned_bytes += buffer.footprint();
         match self.free.pop() {
             Some(slot) => {
@@ -152,12 +171,14 @@ impl Buffers {
     /// The bytes of a range that the caller holds.
     pub(crate) fn bytes(&self, id: BufferId, start: u32, end: u32) -> &[u8] {
         let buffer = self.slots.get(id.0 as usize);
-        buffer.and_then(|buffer| buffer.bytes.get(start as usize..end as usize)).unwrap_or_default()
+        buffer
+            .and_then(|buffer| buffer.slice().get(start as usize..end as usize))
+            .unwrap_or_default()
     }
 
     /// Bytes that the buffer keeps allocated.
     pub(crate) fn capacity(&self, id: BufferId) -> usize {
-        self.slots.get(id.0 as usize).map_or(0, |buffer| buffer.bytes.capacity())
+        self.slots.get(id.0 as usize).map_or(0, Buffer::slice_capacity)
     }
 
     /// A run of the buffer and its frames.
@@ -183,7 +204,8 @@ impl Buffers {
         let frames = other.frames.get(next.frames_from as usize..next.frames_to as usize)?;
         let bytes = other.bytes.get(next.start as usize..next.end as usize)?;
         let [run] = buffer.runs.as_slice() else { return None };
-        let next_seq = run.first_seq + buffer.frames.len() as u64;
+        let messages = buffer.frames.last().map_or(0, |frame| frame.upto);
+        let next_seq = run.first_seq + u64::from(messages);
         if buffer.holders == 0
             || (run.room, run.encoding) != (next.room, next.encoding)
             || next_seq != next.first_seq
@@ -198,13 +220,18 @@ impl Buffers {
             buffer.frames.shrink_to_fit();
         } else {
             buffer.bytes.extend_from_slice(bytes);
-            let rebased = |frame: &Frame| Frame { end: start + (frame.end - next.start), ..*frame };
+            let rebased = |frame: &Frame| Frame {
+                end: start + (frame.end - next.start),
+                upto: messages + frame.upto,
+                ..*frame
+            };
             buffer.frames.extend(frames.iter().map(rebased));
         }
         let (end, frames_to) = (offset(buffer.bytes.len()), offset(buffer.frames.len()));
         if let [run] = buffer.runs.as_mut_slice() {
             (run.end, run.frames_to) = (end, frames_to);
             run.leaves_out |= next.leaves_out;
+            run.has_volatile |= next.has_volatile;
         }
         self.pinned_bytes = self.pinned_bytes - before + buffer.footprint();
         (!is_full).then_some((start, end))

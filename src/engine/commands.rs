@@ -4,15 +4,21 @@
 //! made; a home over its outgoing bound applies none but goes on draining publications, so that
 //! two full loops can't wait for each other; what is parked is bounded by the credit given.
 
+use super::asks::{Asked, Words};
 use super::batch::{
-    Answer, Batch, HomeCommand, Question, Reply, RoomRef, Sender, SentRoom, Spent, Topic,
+    Answer, Batch, HomeCommand, JoinReply, Question, Reply, RoomRef, Say, Sender, SentRoom, Span,
+    Spent, Topic,
 };
 use super::buffers::offset;
 use super::credit::is_worth_a_batch;
+use super::homes::Creator;
+use super::publication::{self, Publication};
 use super::shard::Shard;
 use crate::broker::{CommandError, ConnKey, Encoding, LoopId, Now, PayloadKind, RoomHandle};
 use crate::limits::OUTGOING_BYTES_MAX;
-use crate::protocol::raw;
+
+/// The sequence of lots from which guests' numbers are drawn: that of the first loop.
+const GUESTS: u64 = 1 << 8;
 
 impl Shard {
     /// Handles what another loop sent.
@@ -41,7 +47,7 @@ impl Shard {
         self.weigh_backlog();
         self.unpark(now);
         self.go_on(now);
-        self.homes.lay_out(&mut self.outgoing, &mut self.packing, &mut self.counters);
+        self.homes.lay_out(&mut self.outgoing, &mut self.packing, &mut self.counters, now);
         // A question to all loops comes back through the same batch, so there may be a second one.
         while self.outgoing.get(self.id.index()).is_some_and(|batch| !batch.is_empty()) {
             let Some(own) = self.outgoing.get_mut(self.id.index()) else { break };
@@ -106,8 +112,7 @@ impl Shard {
         now: Now,
     ) {
         if home == self.id {
-            let room = RoomRef::Name { name, hash };
-            return self.apply_join(self.id, key, room, encoding, now);
+            return self.apply_join(self.id, key, (name, hash), encoding, now);
         }
         let Some(batch) = self.outgoing.get_mut(home.index()) else { return };
         let name = batch.push_payload(name.as_bytes());
@@ -125,7 +130,7 @@ impl Shard {
         now: Now,
     ) {
         if home == self.id {
-            return self.apply_publish(self.id, room, kind, payload, sender, now);
+            return self.apply_publish(self.id, room, (kind, payload), sender, now);
         }
         self.credits.spend(home, payload.len());
         let Some(batch) = self.outgoing.get_mut(home.index()) else { return };
@@ -186,26 +191,38 @@ impl Shard {
     }
 
     fn unpark(&mut self, now: Now) {
-        while let Some((batch, mut next)) = self.parked.pop_front() {
+        while let Some((mut batch, mut next)) = self.parked.pop_front() {
             while next < batch.commands.len() {
                 if self.is_over_bound() {
                     self.counters.commands_parked += 1;
                     self.parked.push_front((batch, next));
                     return;
                 }
-                self.apply(&batch, next, now);
+                self.apply(&mut batch, next, now);
                 next += 1;
             }
         }
     }
 
-    fn apply(&mut self, batch: &Batch, at: usize, now: Now) {
+    fn apply(&mut self, batch: &mut Batch, at: usize, now: Now) {
         let from = batch.from;
-        let Some(command) = batch.commands.get(at).copied() else { return };
-        match command {
+        let Some(place) = batch.commands.get_mut(at) else { return };
+        match std::mem::replace(place, HomeCommand::Done) {
+            HomeCommand::Say(say) => {
+                let (words, payload) = (batch.payload(say.words), batch.payload(say.payload));
+                self.apply_say(from, &say, (words, payload), now);
+                self.owe(from, words.len() + payload.len());
+            }
+            HomeCommand::Ask(asked) => {
+                let spent = asked.spends();
+                self.apply_ask(from, *asked, now);
+                if let Some(bytes) = spent {
+                    self.owe(from, bytes);
+                }
+            }
             HomeCommand::Join { key, name, hash, encoding } => {
                 let name = std::str::from_utf8(batch.payload(name)).unwrap_or_default();
-                self.apply_join(from, key, RoomRef::Name { name, hash }, encoding, now);
+                self.apply_join(from, key, (name, hash), encoding, now);
             }
             HomeCommand::Leave { room, encoding, count } => {
                 self.homes.leave(room, from, encoding, count, now);
@@ -219,12 +236,18 @@ impl Shard {
                     }
                 };
                 let payload = batch.payload(payload);
-                self.apply_publish(from, room, kind, payload, sender, now);
-                if let Some(owed) = self.owed.get_mut(from.index()) {
-                    let Spent { commands, bytes } = *owed;
-                    *owed = Spent { commands: commands + 1, bytes: bytes + offset(payload.len()) };
-                }
+                self.apply_publish(from, room, (kind, payload), sender, now);
+                self.owe(from, payload.len());
             }
+            HomeCommand::Done => debug_assert!(false, "a command is applied once"),
+        }
+    }
+
+    /// Notes the credit that a loop gets back for a command that was applied.
+    fn owe(&mut self, to: LoopId, payload_bytes: usize) {
+        if let Some(owed) = self.owed.get_mut(to.index()) {
+            let Spent { commands, bytes } = *owed;
+            *owed = Spent { commands: commands + 1, bytes: bytes + offset(payload_bytes) };
         }
     }
 
@@ -232,73 +255,112 @@ impl Shard {
         &mut self,
         from: LoopId,
         key: ConnKey,
-        room: RoomRef<'_>,
+        (name, hash): (&str, u64),
         encoding: Encoding,
         now: Now,
     ) {
-        let opened = match room {
-            RoomRef::Handle(handle) => Ok(handle),
-            RoomRef::Name { name, hash } => self.open_room(name, hash, now),
+        let Ok(room) = self.open_room((name, hash), Creator::Route, now) else {
+            self.counters.rooms_refused += 1;
+            return self.push_reply(from, Reply::JoinRefused { key });
         };
-        let joined = opened
-            .and_then(|room| self.homes.join(room, from, encoding).ok_or(CommandError::RoomLimit));
-        let reply = match joined {
-            Ok(welcome) => Reply::Joined {
-                key,
-                room: welcome.room,
-                encoding,
-                seq: welcome.seq,
-                options: welcome.options,
-            },
-            Err(CommandError::RoomLimit) => {
-                self.counters.rooms_refused += 1;
-                Reply::JoinRefused { key }
-            }
-        };
-        self.push_reply(from, reply);
+        let Some(home) = self.homes.join(room, from, encoding) else { return };
+        let (seq, options, name) = (home.room.seq(), *home.options, home.name.clone());
+        if let Some(batch) = self.outgoing.get_mut(from.index()) {
+            let native = None;
+            batch.push_joined(JoinReply { key, room, name, hash, encoding, seq, options, native });
+        }
     }
 
     fn apply_publish(
         &mut self,
         from: LoopId,
         room: RoomRef<'_>,
-        kind: PayloadKind,
-        payload: &[u8],
+        (kind, payload): (PayloadKind, &[u8]),
         sender: Sender,
         now: Now,
     ) {
-        let left_out = match sender {
-            Sender::LeftOut(key) => Some((from, key)),
-            Sender::Member | Sender::Outsider(_) => None,
-        };
         let handle = match room {
             RoomRef::Handle(handle) => Ok(handle),
-            RoomRef::Name { name, hash } => self.open_room(name, hash, now),
+            RoomRef::Name { name, hash } => self.open_room((name, hash), Creator::Route, now),
         };
+        let (left_out, guest) = match sender {
+            Sender::LeftOut(key) => (Some((from, key)), Some(self.guest_number(from, key))),
+            Sender::Member(key) => (None, Some(self.guest_number(from, key))),
+            Sender::Outsider(_) => (None, None),
+        };
+        let guest = guest.map(publication::guest);
+        let sender_json = guest.as_ref().map_or(publication::SERVER, <[u8; _]>::as_slice);
         let published = handle.and_then(|handle| {
-            let encode = |out: &mut Vec<u8>| raw::push_message(out, kind, payload);
-            self.homes.publish(handle, left_out, now, encode)
+            let (tag, id, mark) = (0, None, 0);
+            let sender = sender_json;
+            let publication = Publication { kind, payload, sender, tag, id, mark, left_out };
+            self.homes.publish(handle, &publication, now)
         });
         match (published, sender) {
             (Ok(published), Sender::Outsider(key)) => {
                 self.counters.publications += 1;
                 self.push_reply(from, Reply::Ack { key, published });
             }
-            (Ok(_), Sender::Member | Sender::LeftOut(_)) => self.counters.publications += 1,
+            (Ok(_), Sender::Member(_) | Sender::LeftOut(_)) => self.counters.publications += 1,
             (Err(error), Sender::Outsider(key)) => {
                 self.counters.rooms_refused += 1;
                 self.push_reply(from, Reply::PublishRefused { key, error });
             }
             // Its join was refused too, and that ends the connection.
-            (Err(CommandError::RoomLimit), Sender::Member | Sender::LeftOut(_)) => {}
+            (Err(_), Sender::Member(_) | Sender::LeftOut(_)) => {}
         }
     }
 
-    fn open_room(&mut self, name: &str, hash: u64, now: Now) -> Result<RoomHandle, CommandError> {
+    /// The number by which a connection without an identity is known.
+    pub(super) fn guest_number(&self, at: LoopId, key: ConnKey) -> u64 {
+        let sequence = GUESTS + u64::from(at.0);
+        self.lots.number(sequence, u64::from(key.generation) << 32 | u64::from(key.index))
+    }
+
+    pub(super) fn open_room(
+        &mut self,
+        name: (&str, u64),
+        creator: Creator,
+        now: Now,
+    ) -> Result<RoomHandle, CommandError> {
         let before = self.homes.len();
-        let opened = self.homes.open(name, hash, now);
+        let opened = self.homes.open(name, creator, now);
         self.counters.rooms_created += (self.homes.len() - before) as u64;
         opened
+    }
+
+    /// Sends a native member's message to its room's home.
+    pub(super) fn submit_say(&mut self, say: Say, words: &Words<'_>, payload: &[u8], now: Now) {
+        let home = say.room.home;
+        if home == self.id {
+            let mut all = std::mem::take(&mut self.scratch);
+            words.append(&mut all);
+            self.apply_say(self.id, &say, (&all, payload), now);
+            all.clear();
+            self.scratch = all;
+            return;
+        }
+        self.credits.spend(home, payload.len() + words.len());
+        let Some(batch) = self.outgoing.get_mut(home.index()) else { return };
+        let start = offset(batch.payloads.len());
+        words.append(&mut batch.payloads);
+        let words = Span { start, end: offset(batch.payloads.len()) };
+        let payload = batch.push_payload(payload);
+        batch.commands.push(HomeCommand::Say(Say { words, payload, ..say }));
+    }
+
+    /// Asks a home for something; takes credit, unless it is a leave: there are at most as many of
+    /// those as memberships.
+    pub(super) fn submit_ask(&mut self, home: LoopId, asked: Asked, now: Now) {
+        if home == self.id {
+            return self.apply_ask(self.id, asked, now);
+        }
+        if let Some(bytes) = asked.spends() {
+            self.credits.spend(home, bytes);
+        }
+        if let Some(batch) = self.outgoing.get_mut(home.index()) {
+            batch.push_ask(asked);
+        }
     }
 
     fn push_reply(&mut self, to: LoopId, reply: Reply) {
@@ -372,7 +434,7 @@ mod tests {
         let mut join = Batch::new(THERE);
         let key = ConnKey { index: 0, generation: 0 };
         let name = join.push_payload(name.as_bytes());
-        join.commands.push(HomeCommand::Join { key, name, hash, encoding: Encoding::Raw });
+        join.commands.push(HomeCommand::Join { key, name, hash, encoding: Encoding::RAW });
         home.handle_batch(join, now);
         home.end_tick(now);
         let (to, reply) = home.poll_batch().expect("a reply");
@@ -385,7 +447,7 @@ mod tests {
             room: SentRoom::Name { name, hash },
             kind: PayloadKind::Text,
             payload: name,
-            sender: Sender::Member,
+            sender: Sender::Member(key),
         };
         publishes.commands = vec![publish; CREDIT_COMMANDS as usize];
         home.handle_batch(publishes, now);

@@ -7,10 +7,10 @@
 
 use super::batch::{Frame, Run};
 use super::buffers::offset;
-use super::outbox::{Chunk, Content};
+use super::outbox::{Chunk, Content, messages_before};
 use super::overflow::fits;
 use super::shard::Shard;
-use crate::broker::{Compression, ConnKey, Disconnect, Encoding, RoomOptions};
+use crate::broker::{Compression, ConnKey, Deflate, Disconnect, RoomOptions};
 use crate::http::Head;
 use crate::ws::{
     self, Agreement, Context, DataKind, DeflatePolicy, Deflater, Inflater, ProtocolError,
@@ -105,9 +105,9 @@ impl Shard {
     pub(super) fn apply_agreement(&mut self, key: ConnKey, agreement: Agreement) {
         let level = self.packing.press.level;
         let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
-        session.encoding = match agreement.server_window() {
-            WindowClass::Full => Encoding::RawDeflate,
-            WindowClass::Small => Encoding::RawDeflateSmall,
+        session.encoding.deflate = match agreement.server_window() {
+            WindowClass::Full => Deflate::Full,
+            WindowClass::Small => Deflate::Small,
         };
         if !keeps_context(agreement) {
             return;
@@ -119,7 +119,7 @@ impl Shard {
             .then(|| Deflater::new(agreement.server_window(), level, Context::Kept));
         if deflater.is_some() {
             session.apart = true;
-            session.encoding = Encoding::Raw; // What it gets is compressed from the plain form.
+            session.encoding.deflate = Deflate::Off; // It is compressed from the plain form.
         }
         self.contexts.own.insert(key.index, Box::new(Own { inflater, deflater }));
     }
@@ -172,7 +172,8 @@ impl Shard {
         let Content::Run(index) = piece.content else { return None };
         let (run, frames) = self.buffers.run(piece.buffer, index)?;
         let first = frames.partition_point(|frame| frame.end <= piece.start);
-        let run = Run::named(run.room, run.encoding, run.first_seq + first as u64);
+        let before = messages_before(frames, first);
+        let run = Run::named(run.room, run.encoding, run.first_seq + u64::from(before));
         let press = self.packing.press.private();
         let deflater = self.contexts.deflater(key.index)?;
         let mut out = std::mem::take(&mut self.scratch);
@@ -181,11 +182,12 @@ impl Shard {
         for frame in frames.iter().skip(first).take_while(|frame| frame.end <= piece.end) {
             let plain = self.buffers.bytes(piece.buffer, start, frame.end);
             press.push_frame(deflater, &mut out, plain, &mut self.counters);
-            packed.push(Frame { end: offset(out.len()), left_out: None });
+            let (end, upto) = (offset(out.len()), frame.upto - before);
+            packed.push(Frame { end, upto, left_out: None, ..*frame });
             start = frame.end;
         }
-        let (end, messages) = (offset(out.len()), offset(packed.len()));
-        let run = Run { end, frames_to: messages, ..run };
+        let (end, messages) = (offset(out.len()), packed.last().map_or(0, |frame| frame.upto));
+        let run = Run { end, frames_to: offset(packed.len()), ..run };
         let buffer = self.buffers.insert(out.as_slice().to_vec(), vec![run], packed);
         self.buffers.hold(buffer, 1);
         self.put_scratch(out);
@@ -200,7 +202,7 @@ impl Shard {
         let shared = self.packing.press;
         let (press, deflater) = match session.apart {
             true => (shared.private(), self.contexts.deflater(key.index)),
-            false => (shared, self.packing.deflater(session.encoding)),
+            false => (shared, self.packing.deflater(session.encoding.deflate)),
         };
         let is_packed = deflater.is_some_and(|deflater| {
             press.push(deflater, &mut out, kind, payload, &mut self.counters)

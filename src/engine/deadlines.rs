@@ -38,6 +38,7 @@ impl Shard {
             let Some(generation) = self.sessions.generation_at(index) else { continue };
             self.handle_due(ConnKey { index, generation }, tick, now);
         }
+        self.homes.handle_due(now);
         self.counters.rooms_deleted += self.homes.expire(now) as u64;
         self.expire_gathers(now);
     }
@@ -65,6 +66,7 @@ impl Shard {
             held.then_some(HELD_BATCH_RETRY_MS),
             timer,
             self.homes.next_expiry_ms().map(until),
+            self.homes.next_due_ms().map(until),
             self.gathers.next_deadline_ms().map(until),
         ]
         .into_iter()
@@ -91,7 +93,7 @@ impl Shard {
                 let paid = body.reader.received() as u64 * 1000 / BODY_BYTES_PER_SECOND_MIN;
                 (session.since, settings.handshake_timeout_ms + paid)
             }
-            Phase::Raw(_) | Phase::Echo(_) => {
+            Phase::Raw(_) | Phase::Native(_) | Phase::Echo(_) => {
                 let pings = u64::from(session.pings);
                 let wait = settings.heartbeat_timeout_ms * pings / u64::from(HEARTBEAT_PINGS);
                 (session.heard, settings.heartbeat_interval_ms + wait)
@@ -108,6 +110,7 @@ impl Shard {
             Verdict::Later(due) => return self.timers.set(key.index, due),
             Verdict::Ping => {
                 self.counters.pings_out += 1;
+                self.mark_sent(key);
                 self.push_control(key, Content::Control, |out| {
                     ws::push_frame(out, ws::Opcode::Ping, &[]);
                 });
@@ -140,7 +143,12 @@ impl Shard {
         }
         // The clock stands still while we are the ones who don't listen. Who does not take what it
         // made us send is not one of them.
-        if matches!(session.pause, Pause::Credit(_)) {
+        let waits_for_us = match session.pause {
+            Pause::Credit(_) => true,
+            Pause::Answer => session.phase.is_websocket(),
+            Pause::No | Pause::Output => false,
+        };
+        if waits_for_us {
             session.heard = tick;
             session.pings = 0;
             if matches!(session.phase, Phase::Body(_)) {
@@ -163,10 +171,12 @@ impl Shard {
             Phase::Head(reader) if reader.is_idle() => Verdict::End(Disconnect::RequestTimeout),
             Phase::Head(_) | Phase::Body(_) => Verdict::TimedOut,
             Phase::Waiting(_) => Verdict::Unanswered,
-            Phase::Raw(_) | Phase::Echo(_) if session.pings >= HEARTBEAT_PINGS => {
+            Phase::Raw(_) | Phase::Native(_) | Phase::Echo(_)
+                if session.pings >= HEARTBEAT_PINGS =>
+            {
                 Verdict::End(Disconnect::NoPong)
             }
-            Phase::Raw(_) | Phase::Echo(_) => {
+            Phase::Raw(_) | Phase::Native(_) | Phase::Echo(_) => {
                 // When the process was suspended, every step is due at once. Whoever could not be
                 // asked in time still gets all of its time to answer.
                 let late = tick.saturating_sub(due);

@@ -21,6 +21,7 @@ impl Shard {
         if std::mem::replace(&mut self.draining, true) {
             return;
         }
+        self.homes.flush_all();
         let keys: Vec<(u32, u32)> = self.sessions.keys().collect();
         let count = keys.len() as u64;
         let window = self.settings.drain_window_ms.min(count * DRAIN_SPREAD_PER_CONN_MS);
@@ -36,7 +37,7 @@ impl Shard {
                     self.counters.connections_refused += 1;
                     self.refuse(key, &api::draining(), SendBody::Yes, now);
                 }
-                Phase::Raw(_) | Phase::Echo(_) => {
+                Phase::Raw(_) | Phase::Native(_) | Phase::Echo(_) => {
                     let due = now.mono_ms + window * nth / count;
                     self.timers.set(index, tick_of(due));
                 }
@@ -59,6 +60,13 @@ impl Shard {
             Phase::Raw(raw) => {
                 self.leave(raw.membership, now);
                 Some(raw.reader)
+            }
+            Phase::Native(native) => {
+                self.end_native(key, &native, now);
+                if reason == Disconnect::Draining {
+                    self.advise(key);
+                }
+                Some(native.reader)
             }
             Phase::Echo(reader) => Some(reader),
             Phase::Head(_)
@@ -119,8 +127,17 @@ impl Shard {
         if phase.is_websocket() {
             self.counters.websockets -= 1;
         }
-        if let Phase::Raw(raw) = phase {
-            self.leave(raw.membership, now);
+        match phase {
+            Phase::Raw(raw) => self.leave(raw.membership, now),
+            Phase::Native(native) => self.end_native(key, &native, now),
+            Phase::Head(_)
+            | Phase::Body(_)
+            | Phase::Waiting(_)
+            | Phase::Echo(_)
+            | Phase::Closing(_)
+            | Phase::Linger(_)
+            | Phase::Finishing
+            | Phase::Gone => {}
         }
         self.note_ending(key, Disconnect::Normal, code.unwrap_or(0));
         self.push_answer(key, |out| match code {
@@ -159,6 +176,10 @@ impl Shard {
             Phase::Raw(raw) => {
                 self.counters.websockets -= 1;
                 self.leave(raw.membership, now);
+            }
+            Phase::Native(native) => {
+                self.counters.websockets -= 1;
+                self.end_native(key, &native, now);
             }
             Phase::Echo(_) => self.counters.websockets -= 1,
             Phase::Closing(_) | Phase::Linger(_) | Phase::Finishing => {}
@@ -210,16 +231,9 @@ impl Shard {
     pub(super) fn leave(&mut self, membership: Membership, now: Now) {
         // A pending join is answered with a leave when its reply finds the key stale.
         let Membership::Joined(place) = membership else { return };
-        let Some(left) = self.members.leave(place) else { return };
-        self.counters.leaves += 1;
-        if let Some(index) = left.moved
-            && let Some(session) = self.sessions.at_mut(index)
-            && let Phase::Raw(raw) = &mut session.phase
-            && let Membership::Joined(other) = &mut raw.membership
-        {
-            other.position = place.position;
+        if let Some((room, encoding)) = self.leave_table(place) {
+            self.tell_leave(room, encoding, now);
         }
-        self.tell_leave(left.room, left.encoding, now);
     }
 }
 

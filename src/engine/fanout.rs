@@ -5,23 +5,22 @@
 //! Invariants: a member gets a run from the `seq` after the one at which it joined; a sender left
 //! out gets the pieces around its own messages; nobody joins or leaves while a run is handed out.
 
-use super::batch::{Batch, Frame, Reply, Run};
+use super::batch::{Batch, Frame, Run};
 use super::buffers::BufferId;
-use super::members::{LocalRoom, Place};
-use super::outbox::{Chunk, Content, frames_between};
-use super::session::{Dirty, Membership, Phase, Session};
+use super::members::LocalRoom;
+use super::outbox::{Chunk, Content, messages_between};
+use super::session::{Dirty, Session};
 use super::shard::{Shard, is_small};
 use super::table::Table;
-use crate::api;
-use crate::broker::{ConnKey, Disconnect, Now, RoomHandle, RoomOptions};
+use crate::broker::{ConnKey, Now, RoomOptions};
 
 impl Shard {
     /// Handles the replies and publications of a batch.
     pub(super) fn deliver(&mut self, batch: Batch, now: Now) {
-        let Batch { replies, runs, frames, bytes, .. } = batch;
+        let Batch { replies, texts, runs, frames, bytes, .. } = batch;
         let mut fresh: Vec<LocalRoom> = Vec::new();
         for reply in replies {
-            self.handle_reply(reply, &mut fresh, now);
+            self.handle_reply(reply, &texts, &mut fresh, now);
         }
         if !runs.is_empty() {
             let count = runs.len();
@@ -38,48 +37,11 @@ impl Shard {
         self.end_doomed(now);
     }
 
-    fn handle_reply(&mut self, reply: Reply, fresh: &mut Vec<LocalRoom>, now: Now) {
-        match reply {
-            Reply::Joined { key, room, encoding, seq, options } => {
-                match self.enter(key, room, options, seq) {
-                    Some(place) => fresh.push(place.room),
-                    // It left, or its slot has another tenant: the home must not count it.
-                    None => self.tell_leave(room, encoding, now),
-                }
-            }
-            Reply::JoinRefused { key, .. } => self.doomed.push((key, Disconnect::OverCapacity)),
-            Reply::Ack { key, published } => {
-                let response = api::published(published.seq, published.epoch, published.receivers);
-                self.answer(key, &response, now);
-            }
-            Reply::PublishRefused { key, error } => self.answer_refused(key, error, now),
-        }
-    }
-
-    /// Enters a member whose join its home has counted. `None` for a stale key.
-    fn enter(
-        &mut self,
-        key: ConnKey,
-        room: RoomHandle,
-        options: RoomOptions,
-        seq: u64,
-    ) -> Option<Place> {
-        let session = self.sessions.get_mut(key.index, key.generation)?;
-        let Phase::Raw(raw) = &mut session.phase else { return None };
-        if !matches!(raw.membership, Membership::Pending(_)) {
-            return None;
-        }
-        let place = self.members.join(room, session.encoding, options, key.index, seq);
-        raw.membership = Membership::Joined(place);
-        self.counters.joins += 1;
-        Some(place)
-    }
-
     /// Gives one room's run to each of the room's members on this loop.
     fn hand_out(&mut self, buffer: BufferId, run_index: u32) {
         let Some((run, frames)) = self.buffers.run(buffer, run_index) else { return };
         let run = *run;
-        let messages = super::buffers::offset(frames.len());
+        let messages = frames.last().map_or(0, |frame| frame.upto);
         self.counters.run_messages.observe(u64::from(messages));
         let left_out: Vec<ConnKey> = if run.leaves_out {
             frames.iter().filter_map(|f| f.left_out).collect()
@@ -90,6 +52,7 @@ impl Shard {
         let Some((local, room)) = self.members.find(run.room, run.encoding) else {
             return mark(&mut self.sessions, &left_out, false);
         };
+        room.last_seq = run.first_seq + u64::from(messages) - 1;
         let kind = if is_small(room.conns.len()) { Dirty::Small } else { Dirty::Large };
         let settled = room.conns.len() - room.fresh.len();
         let whole = Chunk {
@@ -161,7 +124,7 @@ impl Shard {
         if let Some((_, frames)) = self.buffers.run(chunk.buffer, run) {
             let mut piece = |from: u32, to: u32| {
                 if from < to {
-                    let messages = frames_between(frames, from, to);
+                    let messages = messages_between(frames, from, to);
                     pieces.push(Chunk { start: from, end: to, messages, ..chunk });
                 }
             };
@@ -203,12 +166,13 @@ fn mark(sessions: &mut Table<Session>, keys: &[ConnKey], left_out: bool) {
     }
 }
 
-/// Where the part of a run begins that comes after `seq`.
+/// Where the part of a run begins that comes after `seq`. Notices behind that message belong to it:
+/// who gets one that came before its join knows what it says already.
 fn start_after(run: &Run, frames: &[Frame], seq: u64) -> u32 {
     let Some(known) = (seq + 1).checked_sub(run.first_seq).filter(|known| *known > 0) else {
         return run.start;
     };
-    let last_known = usize::try_from(known - 1).unwrap_or(usize::MAX);
+    let last_known = frames.partition_point(|frame| u64::from(frame.upto) < known);
     frames.get(last_known).map_or(run.end, |frame| frame.end)
 }
 

@@ -10,7 +10,12 @@ use crate::broker::{ConnKey, Encoding};
 pub fn publishes(batch: &Batch) -> (u64, u64) {
     let payloads = batch.commands.iter().filter_map(|command| match command {
         HomeCommand::Publish { payload, .. } => Some(u64::from(payload.end - payload.start)),
-        HomeCommand::Join { .. } | HomeCommand::Leave { .. } => None,
+        HomeCommand::Say(say) => {
+            let words: u64 = say.lengths.iter().map(|length| u64::from(*length)).sum();
+            Some(u64::from(say.payload.end - say.payload.start) + words)
+        }
+        HomeCommand::Ask(asked) => asked.spends().map(|bytes| bytes as u64),
+        HomeCommand::Join { .. } | HomeCommand::Leave { .. } | HomeCommand::Done => None,
     });
     payloads.fold((0, 0), |(count, bytes), payload| (count + 1, bytes + payload))
 }
@@ -54,7 +59,7 @@ pub fn lose_frame(batch: &mut Batch) -> bool {
 /// way round.
 pub fn confuse_forms(batch: &mut Batch) -> bool {
     let packed = batch.runs.array_windows().position(|[plain, packed]| {
-        plain.encoding == Encoding::Raw && plain.room == packed.room && plain.start != packed.start
+        plain.encoding == Encoding::RAW && plain.room == packed.room && plain.start != packed.start
     });
     let Some([plain, packed, ..]) = packed.and_then(|at| batch.runs.get_mut(at..)) else {
         return false;
@@ -79,8 +84,8 @@ pub fn copy_runs(batch: &Batch) -> Option<Batch> {
 pub fn delay_joins(batch: &mut Batch) -> bool {
     let mut found = false;
     for reply in &mut batch.replies {
-        if let Reply::Joined { seq, .. } = reply {
-            *seq += 1;
+        if let Reply::Joined(reply) = reply {
+            reply.seq += 1;
             found = true;
         }
     }
@@ -91,10 +96,10 @@ pub fn delay_joins(batch: &mut Batch) -> bool {
 pub fn retarget_joins(batch: &mut Batch, tenant: impl Fn(ConnKey) -> ConnKey) -> bool {
     let mut found = false;
     for reply in &mut batch.replies {
-        if let Reply::Joined { key, .. } = reply {
-            let other = tenant(*key);
-            found |= other != *key;
-            *key = other;
+        if let Reply::Joined(reply) = reply {
+            let other = tenant(reply.key);
+            found |= other != reply.key;
+            reply.key = other;
         }
     }
     found

@@ -1,49 +1,46 @@
-//! The rooms at home on one loop: names, numbering, and what they published in this tick.
+//! The rooms at home on one loop: names, numbering, and their life.
 //!
-//! The home is the only writer of its rooms. Frames are laid out once, in the order in which they
-//! were numbered; at the end of the tick each room's frames are copied, contiguous, into the batch
-//! of every loop that has members, once for each form in which it has some. Invariants: a room is
-//! found by name until it is deleted; a handle of a deleted room misses; the staging area is empty
-//! between ticks.
+//! The home is the only writer of its rooms. Not here: the frames of this tick (`staging`), what
+//! rooms tell of their members and by when (`told`). Invariants: a room is found by name until it
+//! is deleted; a handle of a deleted room misses; what all histories keep is within its bound.
 
-use super::batch::{Batch, Frame, Run};
-use super::buffers::offset;
+use super::batch::Batch;
 use super::hash::HashKey;
 use super::packing::Packing;
+use super::past::Past;
+use super::publication::Publication;
+use super::staging::{Forms, LineId, Staging};
 use super::table::Table;
+use super::told::Agenda;
 use crate::broker::{
-    CommandError, ConnKey, Encoding, LoopId, LoopMembers, Now, Published, Room, RoomHandle,
+    CommandError, Encoding, Form, Kept, LoopId, MayCreate, Now, Published, Role, Room, RoomHandle,
     RoomName, RoomOptions, RoomPolicies,
 };
-use crate::limits::OUTGOING_BYTES_MAX;
+use crate::limits::BATCH_BYTES_MAX;
 use crate::observe::Counters;
+use crate::protocol::{binary, json, raw};
+use crate::ws::{Opcode, push_frame_with};
 use hashbrown::HashTable;
-use std::collections::VecDeque;
-
-const NONE: u32 = u32::MAX;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
 
 /// A room and what its home keeps beside it.
 #[derive(Debug)]
-struct HomeRoom {
-    name: RoomName,
+pub(super) struct HomeRoom {
+    pub(super) name: RoomName,
     hash: u64,
-    room: Room,
-    options: RoomOptions,
-    /// First and last of this tick's frames in the staging area.
-    staged: Option<(u32, u32)>,
-    /// When it last lost its members or was published to.
-    used_ms: u64,
+    pub(super) room: Room,
+    pub(super) options: Arc<RoomOptions>,
+    /// Made when first needed.
+    pub(super) past: Option<Box<Past>>,
+    /// This tick's frames in the staging area.
+    pub(super) line: LineId,
     /// Stands in the queue of rooms that may be deleted.
     expiring: bool,
-}
-
-/// A frame in the staging area.
-#[derive(Clone, Copy, Debug)]
-struct Staged {
-    start: u32,
-    end: u32,
-    next: u32,
-    left_out: Option<(LoopId, ConnKey)>,
+    /// When it last lost its members or was published to.
+    used_ms: u64,
 }
 
 /// The bounds of this loop's rooms.
@@ -53,32 +50,47 @@ pub(crate) struct HomeLimits {
     pub(crate) grace_ms: u64,
     /// Frames up to that size have no compressed form.
     pub(crate) plain_bytes_max: usize,
+    /// Bytes of all histories.
+    pub(crate) history_bytes_max: usize,
+    /// Time before a user whose last connection went is told to have left.
+    pub(crate) presence_grace_ms: u64,
 }
 
-/// What a member is told when it joins.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Welcome {
-    pub(crate) room: RoomHandle,
-    pub(crate) seq: u64,
-    pub(crate) options: RoomOptions,
+/// Who asks for a room that may have to be created.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Creator {
+    /// The HTTP API, or a route that names the room.
+    Route,
+    /// A native connection's user.
+    User(Role),
 }
 
 /// All rooms at home on one loop.
 #[derive(Debug)]
 pub(crate) struct Homes {
-    id: LoopId,
+    pub(super) id: LoopId,
     limits: HomeLimits,
     policies: RoomPolicies,
     epochs: HashKey,
     epochs_drawn: u64,
-    rooms: Table<HomeRoom>,
+    pub(super) rooms: Table<HomeRoom>,
     names: HashTable<u32>,
-    bytes: Vec<u8>,
-    staged: Vec<Staged>,
-    /// Bytes that the batch for each loop has yet to take of them as they are.
-    needed: Vec<usize>,
-    dirty: Vec<RoomHandle>,
+    /// The same in order, to be listed by pages.
+    by_name: BTreeMap<RoomName, u32>,
+    pub(super) staging: Staging,
+    /// Rooms that have a line in the staging area.
+    pub(super) lined: Vec<RoomHandle>,
+    /// Rooms with messages that wait for a batch at the end of this tick.
+    pub(super) drafted: Vec<RoomHandle>,
+    pub(super) agenda: Agenda,
+    pub(super) presence_grace_ms: u64,
     expiring: VecDeque<(RoomHandle, u64)>,
+    /// Bytes that all histories keep.
+    history_bytes: usize,
+    /// Rooms with a history, by a time no later than that of the oldest message in it.
+    oldest: BinaryHeap<Reverse<(u64, u32, u32)>>,
+    /// Pieces of history that had to go because all histories were too large.
+    pub(super) evicted: u64,
 }
 
 impl Homes {
@@ -96,11 +108,16 @@ impl Homes {
             epochs_drawn: 0,
             rooms: Table::new(),
             names: HashTable::new(),
-            bytes: Vec::new(),
-            staged: Vec::new(),
-            needed: Vec::new(),
-            dirty: Vec::new(),
+            by_name: BTreeMap::new(),
+            staging: Staging::new(limits.plain_bytes_max),
+            lined: Vec::new(),
+            drafted: Vec::new(),
+            agenda: Agenda::default(),
+            presence_grace_ms: limits.presence_grace_ms,
             expiring: VecDeque::new(),
+            history_bytes: 0,
+            oldest: BinaryHeap::new(),
+            evicted: 0,
         }
     }
 
@@ -111,47 +128,80 @@ impl Homes {
 
     /// Bytes laid out in this tick and not yet in a batch.
     pub(crate) const fn staged_bytes(&self) -> usize {
-        self.bytes.len()
+        self.staging.bytes()
     }
 
-    /// The room of that name, created if need be.
+    /// Bytes that all histories keep.
+    pub(crate) const fn history_bytes(&self) -> usize {
+        self.history_bytes
+    }
+
+    /// The room of that name, created if need be and `creator` may.
     pub(crate) fn open(
         &mut self,
-        name: &str,
-        hash: u64,
+        (name, hash): (&str, u64),
+        creator: Creator,
         now: Now,
     ) -> Result<RoomHandle, CommandError> {
-        if let Some(handle) = self.find(name, hash) {
-            return Ok(handle);
+        match self.find(name, hash) {
+            Some(handle) => Ok(handle),
+            None => self.create((name, hash), creator, |options| options, now),
         }
+    }
+
+    /// Creates the room of that name, which does not exist. `change` changes its options.
+    pub(crate) fn create(
+        &mut self,
+        (name, hash): (&str, u64),
+        creator: Creator,
+        change: impl FnOnce(RoomOptions) -> RoomOptions,
+        now: Now,
+    ) -> Result<RoomHandle, CommandError> {
         let Ok(name) = RoomName::parse(name) else {
             debug_assert!(false, "names are parsed at the door");
             return Err(CommandError::RoomLimit);
         };
+        let mut options = Arc::clone(self.policies.options(name.as_str()));
+        match (creator, options.create) {
+            (Creator::Route, _)
+            | (Creator::User(_), MayCreate::Anyone)
+            | (Creator::User(Role::Member | Role::Admin), MayCreate::Users) => {}
+            (Creator::User(Role::Guest), MayCreate::Users)
+            | (Creator::User(_), MayCreate::Nobody) => return Err(CommandError::MayNotCreate),
+        }
         if self.rooms.len() >= self.limits.rooms_max {
             return Err(CommandError::RoomLimit);
         }
+        let mut changed = change(*options);
+        if changed.last_value {
+            changed.history.messages_max = changed.history.messages_max.max(1);
+        }
+        if changed != *options {
+            options = Arc::new(changed);
+        }
         self.epochs_drawn += 1;
         let epoch = self.epochs.number(u64::from(self.id.0), self.epochs_drawn);
-        let options = self.policies.options(name.as_str());
         let (slot, generation) = self.rooms.insert(HomeRoom {
-            name,
+            name: name.clone(),
             hash,
             room: Room::new(epoch),
             options,
-            staged: None,
-            used_ms: now.mono_ms,
+            past: None,
+            line: LineId::NONE,
             expiring: false,
+            used_ms: now.mono_ms,
         });
         let rooms = &self.rooms;
         let hash_of = |slot: &u32| rooms.at(*slot).map_or(0, |room| room.hash);
         self.names.insert_unique(hash, slot, hash_of);
+        self.by_name.insert(name, slot);
         let handle = RoomHandle { home: self.id, slot, generation };
         self.expire_later(handle, now);
         Ok(handle)
     }
 
-    fn find(&self, name: &str, hash: u64) -> Option<RoomHandle> {
+    /// The room of that name, if it exists.
+    pub(crate) fn find(&self, name: &str, hash: u64) -> Option<RoomHandle> {
         let rooms = &self.rooms;
         let same = |slot: &u32| rooms.at(*slot).is_some_and(|room| room.name.as_str() == name);
         let slot = *self.names.find(hash, same)?;
@@ -159,20 +209,46 @@ impl Homes {
         Some(RoomHandle { home: self.id, slot, generation })
     }
 
-    fn room_mut(&mut self, handle: RoomHandle) -> Option<&mut HomeRoom> {
+    /// Rooms in order of name, from the one behind `after` on, whose names begin with `prefix`.
+    pub(crate) fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> impl Iterator<Item = (&RoomName, u32)> {
+        let start = match after.filter(|after| *after >= prefix) {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(prefix),
+        };
+        let names = self.by_name.range::<str, _>((start, Bound::Unbounded));
+        let fitting = names.take_while(move |(name, _)| name.as_str().starts_with(prefix));
+        fitting.take(limit).filter_map(|(name, slot)| {
+            let home = self.rooms.at(*slot)?;
+            Some((name, home.room.members()))
+        })
+    }
+
+    pub(super) fn room(&self, handle: RoomHandle) -> Option<&HomeRoom> {
+        self.rooms.get(handle.slot, handle.generation)
+    }
+
+    pub(super) fn room_mut(&mut self, handle: RoomHandle) -> Option<&mut HomeRoom> {
         self.rooms.get_mut(handle.slot, handle.generation)
     }
 
-    /// Counts a member of `from` in; it gets what is published after the returned `seq`.
+    /// Counts a member of `from` in; it gets what is published after the room's `seq`.
     pub(crate) fn join(
         &mut self,
         handle: RoomHandle,
         from: LoopId,
         encoding: Encoding,
-    ) -> Option<Welcome> {
+    ) -> Option<&HomeRoom> {
+        if encoding.form == Form::Batch {
+            self.flush(handle); // What waits is not for the newcomer.
+        }
         let home = self.room_mut(handle)?;
         home.room.join(from, encoding);
-        Some(Welcome { room: handle, seq: home.room.seq(), options: home.options })
+        Some(home)
     }
 
     /// Takes `count` members of `from` off the room.
@@ -195,115 +271,173 @@ impl Homes {
         }
     }
 
-    /// Numbers a publication and lays its frame out. `encode` appends the frame's bytes.
+    /// Numbers a publication, lays its frames out, and keeps what the room is to remember of it.
     pub(crate) fn publish(
         &mut self,
         handle: RoomHandle,
-        left_out: Option<(LoopId, ConnKey)>,
+        publication: &Publication<'_>,
         now: Now,
-        encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Published, CommandError> {
         let Some(home) = self.rooms.get_mut(handle.slot, handle.generation) else {
             debug_assert!(false, "a member's room exists");
             return Err(CommandError::RoomLimit);
         };
         home.used_ms = now.mono_ms;
-        let published = home.room.publish(u32::from(left_out.is_some()));
-        if home.room.loops().is_empty() {
+        let published = home.room.publish(u32::from(publication.left_out.is_some()));
+        let room = &home.room;
+        let has = |form| room.members_in(form) > 0;
+        let keeps = home.options.history.messages_max > 0;
+        if !keeps && room.loops().is_empty() {
             return Ok(published); // Nobody to lay it out for.
         }
-        let start = offset(self.bytes.len());
-        encode(&mut self.bytes);
-        let end = offset(self.bytes.len());
-        let is_plain_for_all = (end - start) as usize <= self.limits.plain_bytes_max;
-        let takes_it = |m: &&LoopMembers| is_plain_for_all || m.count(Encoding::Raw) > 0;
-        for members in home.room.loops().iter().filter(takes_it) {
-            let place = members.loop_id.index();
-            if self.needed.len() <= place {
-                self.needed.resize(place + 1, 0);
+        let item = json::Item {
+            room: home.name.as_str(),
+            epoch: published.epoch,
+            seq: published.seq,
+            time_ms: now.unix_ms,
+            sender: publication.sender,
+            id: publication.id,
+            kind: publication.kind,
+            payload: publication.payload,
+        };
+        let (start, laid_out) = self.staging.write(|out| {
+            if has(Form::Raw) {
+                raw::push_message(out, publication.kind, publication.payload);
             }
-            if let Some(needed) = self.needed.get_mut(place) {
-                *needed += (end - start) as usize;
+            let raw_end = out.len();
+            let mut kept = None;
+            if keeps || has(Form::Json) || has(Form::Batch) {
+                let (sender, bytes) = push_frame_with(out, Opcode::Text, |out| {
+                    let from = out.len();
+                    (json::push_item(out, &item), out.len() - from)
+                });
+                kept = Some((out.len() - bytes..out.len(), sender));
             }
-        }
-        let index = offset(self.staged.len());
-        self.staged.push(Staged { start, end, next: NONE, left_out });
-        match &mut home.staged {
-            Some((_, last)) => {
-                if let Some(before) = self.staged.get_mut(*last as usize) {
-                    before.next = index;
+            let json_end = out.len();
+            if has(Form::Binary) {
+                let (seq, kind) = (published.seq, publication.kind);
+                push_frame_with(out, Opcode::Binary, |out| {
+                    binary::push_message(out, handle, seq, kind, publication.payload);
+                });
+            }
+            (Forms { raw_end, json_end }, kept)
+        });
+        let (forms, kept) = laid_out;
+        if let Some((item, sender)) = kept {
+            let has_batch = has(Form::Batch);
+            let item = self.staging.written(item);
+            if keeps {
+                let past = home.past.get_or_insert_default();
+                let before = past.history.bytes();
+                let was_empty = past.history.is_empty();
+                let range = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+                let sender = range(sender.start)..range(sender.end);
+                let (seq, mono_ms, author) = (published.seq, now.mono_ms, publication.tag);
+                past.history
+                    .push(Kept { seq, mono_ms, author, sender, item }, &home.options.history);
+                self.history_bytes = self.history_bytes + past.history.bytes() - before;
+                if was_empty && !past.history.is_empty() {
+                    self.oldest.push(Reverse((now.mono_ms, handle.slot, handle.generation)));
                 }
-                *last = index;
             }
-            None => {
-                home.staged = Some((index, index));
-                self.dirty.push(handle);
+            if has_batch {
+                let past = home.past.get_or_insert_default();
+                if past.draft.messages == 0 && !past.draft.is_due {
+                    self.drafted.push(handle);
+                }
+                past.draft.push(item);
             }
         }
+        if home.room.loops().is_empty() {
+            self.staging.take_back(start);
+        } else {
+            if home.line == LineId::NONE {
+                self.lined.push(handle);
+            }
+            let (left_out, mark) = (publication.left_out, publication.mark);
+            self.staging.push_message((handle, &mut home.line), (start, forms), left_out, mark);
+        }
+        self.after_publish(handle, publication);
+        self.keep_histories_within_bound();
         Ok(published)
     }
 
-    /// Copies what was published in this tick into the batches of the loops that have members:
-    /// one contiguous run per room, encoding and loop.
+    /// Sends a batch that is full, or that ends with a message that its sender is not to get.
+    fn after_publish(&mut self, handle: RoomHandle, publication: &Publication<'_>) {
+        let Some(home) = self.rooms.get(handle.slot, handle.generation) else { return };
+        let Some(past) = &home.past else { return };
+        let draft = &past.draft;
+        let is_full = draft.messages >= home.options.batch.messages_max
+            || draft.items.len() >= BATCH_BYTES_MAX;
+        if draft.messages == 0 {
+            return;
+        }
+        match publication.left_out {
+            Some(_) => self.flush_apart(handle, publication.left_out),
+            None if is_full => self.flush(handle),
+            None => {}
+        }
+    }
+
+    /// Copies what was published in this tick into the batches of the loops that have members.
     pub(crate) fn lay_out(
         &mut self,
         outgoing: &mut [Batch],
         packing: &mut Packing,
         counters: &mut Counters,
+        now: Now,
     ) {
-        // Little more than that: a batch may be kept for long by members that stall, and what it
-        // has to spare would be kept with it.
-        self.needed.resize(outgoing.len(), 0);
-        for (batch, needed) in outgoing.iter_mut().zip(&self.needed) {
-            batch.bytes.reserve_exact(*needed);
-        }
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for handle in dirty.drain(..) {
-            let Some(home) = self.rooms.get_mut(handle.slot, handle.generation) else { continue };
-            let Some((first, _)) = home.staged.take() else { continue };
-            let frames = Frames { staged: &self.staged, bytes: &self.bytes, at: first };
-            let (count, plain_bytes) = frames
-                .clone()
-                .fold((0, 0), |(count, bytes), (frame, _)| (count + 1, bytes + frame.len()));
-            let first_seq = home.room.seq() + 1 - count;
-            let loops = home.room.loops();
-            packing.pack(loops, frames.clone().map(|(frame, _)| frame), counters);
-            for members in loops {
-                let to = members.loop_id;
-                let Some(batch) = outgoing.get_mut(to.index()) else { continue };
-                let Some(needed) = self.needed.get_mut(to.index()) else { continue };
-                *needed = needed.saturating_sub(plain_bytes); // By the rooms that come after it.
-                let mut plain: Option<Run> = None;
-                for encoding in members.encodings() {
-                    let run = Run::named(handle, encoding, first_seq);
-                    let run = match (packing.packed(encoding), plain) {
-                        (Some(packed), _) => {
-                            let left_out = frames.clone().map(|(_, left_out)| left_out);
-                            let run = Run { saved: packed.saved(), ..run };
-                            make_room(&mut batch.bytes, packed.len() + *needed);
-                            append_run(run, batch, to, packed.frames().zip(left_out))
-                        }
-                        (None, Some(plain)) => Run { encoding, ..plain },
-                        (None, None) => {
-                            make_room(&mut batch.bytes, plain_bytes + *needed);
-                            *plain.insert(append_run(run, batch, to, frames.clone()))
-                        }
-                    };
-                    batch.runs.push(run);
-                }
+        self.end_drafts(now);
+        let rooms = &mut self.rooms;
+        for handle in self.lined.drain(..) {
+            if let Some(home) = rooms.get_mut(handle.slot, handle.generation) {
+                home.line = LineId::NONE;
             }
         }
-        self.dirty = dirty; // Keeps what it allocated.
-        self.needed.fill(0);
-        self.staged.clear();
-        self.bytes.clear();
-        if self.bytes.capacity() > OUTGOING_BYTES_MAX {
-            self.bytes = Vec::new();
-        }
-        packing.end_tick();
+        let rooms = &self.rooms;
+        self.staging.lay_out(outgoing, packing, counters, |handle| {
+            let home = rooms.get(handle.slot, handle.generation)?;
+            Some((&home.room, home.past.as_ref().map_or(0, |past| past.draft.messages)))
+        });
     }
 
-    /// Deletes rooms that have been empty for the grace; returns how many.
+    /// Lets go of the oldest messages of all rooms while all histories are too large.
+    fn keep_histories_within_bound(&mut self) {
+        while self.history_bytes > self.limits.history_bytes_max {
+            let Some(Reverse((ms, slot, generation))) = self.oldest.pop() else { break };
+            let Some(past) =
+                self.rooms.get_mut(slot, generation).and_then(|home| home.past.as_mut())
+            else {
+                continue;
+            };
+            let before = past.history.bytes();
+            let Some(oldest_ms) = past.history.oldest_ms() else { continue };
+            if oldest_ms == ms {
+                past.history.evict_oldest();
+                self.evicted += 1;
+                self.history_bytes = self.history_bytes + past.history.bytes() - before;
+            }
+            if let Some(oldest_ms) = past.history.oldest_ms() {
+                self.oldest.push(Reverse((oldest_ms, slot, generation)));
+            }
+        }
+    }
+
+    /// Forgets what of a room's history is too old to be read.
+    pub(super) fn forget_old(&mut self, handle: RoomHandle, now: Now) {
+        let Some(home) = self.rooms.get_mut(handle.slot, handle.generation) else { return };
+        let Some(past) = &mut home.past else { return };
+        let before = past.history.bytes();
+        past.history.expire(now.mono_ms, &home.options.history);
+        self.history_bytes = self.history_bytes + past.history.bytes() - before;
+    }
+
+    /// As [`Self::forget_old`], counting what a read did to the history's buffers.
+    pub(super) fn recount(&mut self, before: usize, after: usize) {
+        self.history_bytes = self.history_bytes + after - before;
+    }
+
+    /// Deletes rooms that have been empty for the grace and whose history is; returns how many.
     pub(crate) fn expire(&mut self, now: Now) -> usize {
         let mut deleted = 0;
         while let Some(&(handle, due)) = self.expiring.front() {
@@ -311,13 +445,15 @@ impl Homes {
                 break;
             }
             self.expiring.pop_front();
+            self.forget_old(handle, now);
             let grace = self.limits.grace_ms;
             let Some(home) = self.room_mut(handle) else { continue };
             home.expiring = false;
             if home.room.members() > 0 {
                 continue;
             }
-            if home.used_ms + grace > now.mono_ms {
+            let has_history = home.past.as_ref().is_some_and(|past| !past.history.is_empty());
+            if has_history || home.used_ms + grace > now.mono_ms {
                 self.expire_later(handle, now);
                 continue;
             }
@@ -325,6 +461,7 @@ impl Homes {
             if let Ok(entry) = self.names.find_entry(home.hash, |slot| *slot == handle.slot) {
                 entry.remove();
             }
+            self.by_name.remove(&home.name);
             deleted += 1;
         }
         deleted
@@ -341,73 +478,5 @@ impl Homes {
             home.expiring = true;
             self.expiring.push_back((handle, due));
         }
-    }
-}
-
-/// Whom a frame leaves out.
-type LeftOut = Option<(LoopId, ConnKey)>;
-
-/// A room's frames of this tick, in order.
-#[derive(Clone)]
-struct Frames<'a> {
-    staged: &'a [Staged],
-    bytes: &'a [u8],
-    at: u32,
-}
-
-impl<'a> Iterator for Frames<'a> {
-    type Item = (&'a [u8], LeftOut);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let frame = self.staged.get(self.at as usize)?;
-        self.at = frame.next;
-        let bytes = self.bytes.get(frame.start as usize..frame.end as usize).unwrap_or_default();
-        Some((bytes, frame.left_out))
-    }
-}
-
-/// Makes room for `more` bytes and little else, and yet not anew for each of many rooms: how small
-/// their compressed forms are is not known beforehand.
-fn make_room(bytes: &mut Vec<u8>, more: usize) {
-    if bytes.capacity() - bytes.len() < more {
-        bytes.reserve_exact(more.max(bytes.len() / 8));
-    }
-}
-
-/// Copies frames behind those of the batch, and says where they are.
-fn append_run<'a>(
-    run: Run,
-    batch: &mut Batch,
-    to: LoopId,
-    frames: impl Iterator<Item = (&'a [u8], LeftOut)>,
-) -> Run {
-    let (start, frames_from) = (offset(batch.bytes.len()), offset(batch.frames.len()));
-    let mut leaves_out = false;
-    for (frame, left_out) in frames {
-        batch.bytes.extend_from_slice(frame);
-        let left_out = left_out.filter(|(at, _)| *at == to).map(|(_, key)| key);
-        leaves_out |= left_out.is_some();
-        batch.frames.push(Frame { end: offset(batch.bytes.len()), left_out });
-    }
-    let (end, frames_to) = (offset(batch.bytes.len()), offset(batch.frames.len()));
-    Run { start, end, frames_from, frames_to, leaves_out, ..run }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::make_room;
-
-    #[test]
-    fn many_rooms_grow_a_batch_seldom_and_leave_little_to_spare() {
-        let mut bytes: Vec<u8> = Vec::new();
-        let mut grown = 0;
-        for _ in 0..4_000 {
-            let before = bytes.capacity();
-            make_room(&mut bytes, 450);
-            grown += usize::from(bytes.capacity() != before);
-            bytes.resize(bytes.len() + 450, 0);
-        }
-        assert!(grown < 100, "it grew {grown} times");
-        assert!(bytes.capacity() - bytes.len() <= bytes.len() / 8, "{}", bytes.capacity());
     }
 }

@@ -72,8 +72,19 @@ impl Shard {
             if session.pause != Pause::No {
                 return (at, Appetite::Pause);
             }
-            let holds_body = matches!(&session.phase, Phase::Body(body) if body.done);
-            if rest.is_empty() && !holds_body {
+            let holds_something = match &session.phase {
+                Phase::Body(body) => body.done,
+                Phase::Native(native) => native.held.is_some(),
+                Phase::Head(_)
+                | Phase::Waiting(_)
+                | Phase::Raw(_)
+                | Phase::Echo(_)
+                | Phase::Closing(_)
+                | Phase::Linger(_)
+                | Phase::Finishing
+                | Phase::Gone => false,
+            };
+            if rest.is_empty() && !holds_something {
                 return (at, Appetite::More);
             }
             let Some(phase) = self.take_phase(key) else { return (at, Appetite::Pause) };
@@ -81,6 +92,7 @@ impl Shard {
                 Phase::Head(reader) => self.read_head(key, reader, rest, now),
                 Phase::Body(body) => self.read_body(key, body, rest, now),
                 Phase::Raw(raw) => self.read_raw(key, raw, rest, now),
+                Phase::Native(native) => self.read_native(key, native, rest, now),
                 Phase::Echo(reader) => self.read_echo(key, reader, rest, now),
                 Phase::Closing(reader) => self.read_closing(key, reader, rest, now),
                 Phase::Linger(left) => self.discard(key, left, rest.len(), now),
@@ -150,7 +162,9 @@ impl Shard {
                     self.close_now(key, Disconnect::Http, now);
                 }
             }
-            Phase::Raw(_) | Phase::Echo(_) => self.close_now(key, Disconnect::Io, now),
+            Phase::Raw(_) | Phase::Native(_) | Phase::Echo(_) => {
+                self.close_now(key, Disconnect::Io, now);
+            }
             Phase::Closing(_) => {
                 let reason = session.reason;
                 self.close_now(key, reason, now);

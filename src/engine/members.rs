@@ -5,9 +5,10 @@
 //! its room at the position that its session knows; a room without members in an encoding has no
 //! entry for it.
 
+use super::batch::JoinReply;
 use super::buffers::BufferId;
 use super::table::Table;
-use crate::broker::{Encoding, RoomHandle, RoomOptions};
+use crate::broker::{Encoding, RoomHandle, RoomName, RoomOptions};
 use hashbrown::HashTable;
 
 /// A room's entry in [`Members`], for the sessions of this loop.
@@ -28,8 +29,13 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct RoomMembers {
     pub(crate) handle: RoomHandle,
+    pub(crate) name: RoomName,
+    /// The keyed hash of its name.
+    pub(crate) hash: u64,
     pub(crate) encoding: Encoding,
     pub(crate) options: RoomOptions,
+    /// The last message that was handed out here, or was there when the first of them joined.
+    pub(crate) last_seq: u64,
     /// Where what its stalled members wait for is collected; may be gone (`backlog`).
     pub(crate) backlog: BufferId,
     /// Slots in the table of sessions. A leave is told at once, so no generation is needed.
@@ -65,16 +71,10 @@ impl Members {
         self.total
     }
 
-    /// Adds `conn`, which joined at `seq`: until [`Self::settle`] it counts as fresh.
-    pub(crate) fn join(
-        &mut self,
-        handle: RoomHandle,
-        encoding: Encoding,
-        options: RoomOptions,
-        conn: u32,
-        seq: u64,
-    ) -> Place {
-        let room = self.open(handle, encoding, options);
+    /// Adds a member whose join its home has counted: until [`Self::settle`] it counts as fresh.
+    pub(crate) fn join(&mut self, reply: &JoinReply) -> Place {
+        let (conn, seq) = (reply.key.index, reply.seq);
+        let room = self.open(reply);
         self.total += 1;
         let members = self.rooms.get_mut(room.index, room.generation).expect("it was just opened");
         let position = super::buffers::offset(members.conns.len());
@@ -134,6 +134,24 @@ impl Members {
         Some((LocalRoom { index, generation }, members))
     }
 
+    /// As [`Self::find`], by a handle that came over a wire.
+    pub(crate) fn find_wire(
+        &self,
+        wire: RoomHandle,
+        encoding: Encoding,
+    ) -> Option<(LocalRoom, &RoomMembers)> {
+        let rooms = &self.rooms;
+        let same = |index: &u32| {
+            let room = rooms.at(*index);
+            room.is_some_and(|room| {
+                room.handle.to_wire() == wire.to_wire() && room.encoding == encoding
+            })
+        };
+        let index = *self.by_handle.find(hash(wire, encoding), same)?;
+        let room = LocalRoom { index, generation: self.rooms.generation_at(index)? };
+        Some((room, self.get(room)?))
+    }
+
     /// The members of the room that a session of this loop is in.
     pub(crate) fn get(&self, room: LocalRoom) -> Option<&RoomMembers> {
         self.rooms.get(room.index, room.generation)
@@ -144,14 +162,18 @@ impl Members {
         self.rooms.get_mut(room.index, room.generation)
     }
 
-    fn open(&mut self, handle: RoomHandle, encoding: Encoding, options: RoomOptions) -> LocalRoom {
+    fn open(&mut self, reply: &JoinReply) -> LocalRoom {
+        let JoinReply { room: handle, encoding, hash: name_hash, options, seq, .. } = *reply;
         if let Some((room, _)) = self.find(handle, encoding) {
             return room;
         }
         let members = RoomMembers {
             handle,
+            name: reply.name.clone(),
+            hash: name_hash,
             encoding,
             options,
+            last_seq: seq,
             backlog: BufferId::NONE,
             conns: Vec::new(),
             fresh: Vec::new(),
@@ -177,20 +199,34 @@ fn hash(handle: RoomHandle, encoding: Encoding) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::LoopId;
+    use crate::broker::{ConnKey, Deflate, LoopId};
 
-    const RAW: Encoding = Encoding::Raw;
+    const RAW: Encoding = Encoding::RAW;
+    const PACKED: Encoding = Encoding { deflate: Deflate::Full, ..RAW };
+    const SMALL: Encoding = Encoding { deflate: Deflate::Small, ..RAW };
 
     fn handle(slot: u32) -> RoomHandle {
         RoomHandle { home: LoopId(0), slot, generation: 0 }
     }
 
+    fn joined(room: RoomHandle, encoding: Encoding, conn: u32) -> JoinReply {
+        JoinReply {
+            key: ConnKey { index: conn, generation: 0 },
+            room,
+            name: RoomName::parse("room").expect("a name"),
+            hash: 0,
+            encoding,
+            seq: 0,
+            options: RoomOptions::default(),
+            native: None,
+        }
+    }
+
     #[test]
     fn leaving_moves_the_last_member_into_the_hole() {
         let mut members = Members::new();
-        let options = RoomOptions::default();
         let places: Vec<Place> =
-            (0..3).map(|conn| members.join(handle(1), RAW, options, conn, 0)).collect();
+            (0..3).map(|conn| members.join(&joined(handle(1), RAW, conn))).collect();
         members.settle(places[0].room);
         let left = |moved| Some(Left { room: handle(1), encoding: RAW, moved });
         assert_eq!(members.leave(places[0]), left(Some(2)));
@@ -205,17 +241,17 @@ mod tests {
     fn rooms_are_found_by_handle_with_its_generation() {
         let mut members = Members::new();
         for slot in 0..500 {
-            for encoding in [RAW, Encoding::RawDeflate] {
+            for encoding in [RAW, PACKED] {
                 let conn = 2 * slot + u32::from(encoding == RAW);
-                members.join(handle(slot), encoding, RoomOptions::default(), conn, 0);
+                members.join(&joined(handle(slot), encoding, conn));
             }
         }
         for slot in 0..500 {
             let (_, room) = members.find(handle(slot), RAW).expect("it has a member");
             assert_eq!(room.conns, [2 * slot + 1]);
-            let (_, room) = members.find(handle(slot), Encoding::RawDeflate).expect("another");
+            let (_, room) = members.find(handle(slot), PACKED).expect("another");
             assert_eq!(room.conns, [2 * slot]);
-            assert!(members.find(handle(slot), Encoding::RawDeflateSmall).is_none());
+            assert!(members.find(handle(slot), SMALL).is_none());
             assert!(members.find(RoomHandle { generation: 1, ..handle(slot) }, RAW).is_none());
         }
     }

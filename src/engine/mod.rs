@@ -6,6 +6,10 @@
 //! member, delivering touches the session and one link of its outbox and allocates nothing.
 #![deny(clippy::indexing_slicing)]
 
+mod answered;
+mod answers;
+mod asking;
+mod asks;
 mod backlog;
 mod batch;
 mod buffers;
@@ -19,26 +23,35 @@ mod fanout;
 #[doc(hidden)]
 pub mod fault;
 mod gather;
+mod greeting;
 mod hash;
 mod homes;
 mod ingest;
+mod joined;
 mod members;
+mod native;
 mod outbox;
 mod overflow;
 mod packing;
+mod past;
+mod people;
+mod publication;
+mod records;
 mod requests;
 #[cfg(test)]
 mod rig;
 mod session;
 mod settings;
 mod shard;
+mod staging;
 mod table;
 mod timers;
+mod told;
 mod websocket;
 mod writing;
 
 pub use batch::Batch;
 pub use hash::HashKey;
 pub use packing::Stopwatch;
-pub use settings::{CompressionSettings, Settings};
+pub use settings::{CompressionSettings, NativeSettings, Settings};
 pub use shard::{Action, Admission, Appetite, Notice, Progress, Setup, Shard};

@@ -19,8 +19,12 @@ pub(crate) enum Content {
     Run(u32),
     /// An HTTP response, that of a handshake among them: nothing passes it, nothing drops it.
     Response,
-    /// One WebSocket message for this connection alone.
+    /// WebSocket messages for this connection alone.
     Answer,
+    /// The begin of a message whose rest is in the chunks behind it.
+    Opening,
+    /// More of the message that the chunk before it is of.
+    Rest,
     /// A pong: may be replaced by a newer one.
     Pong,
     /// A ping or a close.
@@ -166,7 +170,7 @@ impl Outbox {
         buffers: &mut Buffers,
         chunk: Chunk,
     ) -> Option<BufferId> {
-        let mut before = if self.begun { self.split_begun(nodes, buffers) } else { NONE };
+        let mut before = self.after_begun(nodes, buffers);
         let mut newest_pong = NONE;
         let mut at = self.after(nodes, before);
         while let Some(node) = nodes.get(at).filter(|node| node.chunk.is_before_control()) {
@@ -230,7 +234,7 @@ impl Outbox {
                     && let Some((_, frames)) = buffers.run(node.chunk.buffer, run)
                 {
                     // What was sent whole no longer counts; what was begun does.
-                    let messages = frames_between(frames, node.chunk.start, node.chunk.end);
+                    let messages = messages_between(frames, node.chunk.start, node.chunk.end);
                     self.messages -= node.chunk.messages - messages;
                     node.chunk.messages = messages;
                 }
@@ -251,12 +255,19 @@ impl Outbox {
     /// Gives back all but the rest of a frame that has been begun, and responses: what follows is
     /// a close, which means nothing to a peer that has not read the answer to its handshake.
     pub(crate) fn keep_begun(&mut self, nodes: &mut Nodes, buffers: &mut Buffers) {
-        let mut last = if self.begun { self.split_begun(nodes, buffers) } else { NONE };
+        let mut last = self.after_begun(nodes, buffers);
         loop {
             let next = self.after(nodes, last);
             match nodes.get(next).map(|node| node.chunk.content) {
                 Some(Content::Response) => last = next,
-                Some(Content::Run(_) | Content::Answer | Content::Pong | Content::Control) => {
+                Some(
+                    Content::Run(_)
+                    | Content::Answer
+                    | Content::Opening
+                    | Content::Rest
+                    | Content::Pong
+                    | Content::Control,
+                ) => {
                     self.unlink_after(nodes, buffers, last, next);
                 }
                 None => break,
@@ -293,7 +304,7 @@ impl Outbox {
         if boundary >= chunk.end {
             return self.head;
         }
-        let messages = frames_between(frames, boundary, chunk.end);
+        let messages = messages_between(frames, boundary, chunk.end);
         let index = nodes.take(Chunk { start: boundary, messages, ..chunk });
         buffers.hold(chunk.buffer, 1);
         if let Some(node) = nodes.get_mut(index) {
@@ -301,13 +312,30 @@ impl Outbox {
         }
         if let Some(head) = nodes.get_mut(self.head) {
             head.chunk.end = boundary;
-            head.chunk.messages = 1;
+            head.chunk.messages = chunk.messages - messages;
             head.next = index;
         }
         if self.tail == self.head {
             self.tail = index;
         }
         self.head
+    }
+
+    /// The place of the last chunk of the frame that has been begun, or none: whatever passes what
+    /// is queued goes behind it.
+    fn after_begun(&mut self, nodes: &mut Nodes, buffers: &mut Buffers) -> u32 {
+        let is_rest = |nodes: &Nodes, place: u32| {
+            nodes.get(place).is_some_and(|node| node.chunk.content == Content::Rest)
+        };
+        let mut last = match self.begun {
+            true => self.split_begun(nodes, buffers),
+            false if is_rest(nodes, self.head) => self.head,
+            false => NONE,
+        };
+        while let Some(node) = nodes.get(last).filter(|node| is_rest(nodes, node.next)) {
+            last = node.next;
+        }
+        last
     }
 
     /// Changes the range of the chunk at `place` to a later start within it: its first messages
@@ -403,10 +431,19 @@ pub(crate) fn frame_end(run: &Run, frames: &[Frame], at: u32) -> u32 {
     frames.get(index).map_or(run.end, |frame| frame.end)
 }
 
-/// How many frames lie between two frame boundaries.
-pub(crate) fn frames_between(frames: &[Frame], from: u32, to: u32) -> u32 {
-    let upto = |at: u32| frames.partition_point(|frame| frame.end <= at);
-    super::buffers::offset(upto(to) - upto(from))
+/// How many messages lie between two frame boundaries; one that is begun at `from` counts.
+pub(crate) fn messages_between(frames: &[Frame], from: u32, to: u32) -> u32 {
+    messages_upto(frames, to) - messages_upto(frames, from)
+}
+
+/// How many messages of the run have ended at that place.
+pub(crate) fn messages_upto(frames: &[Frame], at: u32) -> u32 {
+    messages_before(frames, frames.partition_point(|frame| frame.end <= at))
+}
+
+/// How many messages of the run come before its `nth` frame.
+pub(crate) fn messages_before(frames: &[Frame], nth: usize) -> u32 {
+    nth.checked_sub(1).and_then(|before| frames.get(before)).map_or(0, |frame| frame.upto)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The outbox against RFC 6455 §5.5 at every split, and against the plainest queue there is.
 
+use super::super::buffers::offset;
 use super::*;
 use crate::broker::{Encoding, LoopId, RoomHandle};
 use std::collections::VecDeque;
@@ -31,13 +32,14 @@ impl Rig {
             let piece = vec![first.wrapping_add(u8::try_from(nth).expect("few")); *len];
             bytes.extend_from_slice(&piece);
             let end = u32::try_from(bytes.len()).expect("few");
-            frames.push(Frame { end, left_out: None });
+            let upto = offset(frames.len() + 1);
+            frames.push(Frame { end, upto, mark: 0, volatile: false, left_out: None });
             pieces.push(piece);
         }
         let (end, messages) =
             (u32::try_from(bytes.len()).expect("few"), u32::try_from(lens.len()).expect("few"));
         let room = RoomHandle { home: LoopId(0), slot: 0, generation: 0 };
-        let run = Run { end, frames_to: messages, ..Run::named(room, Encoding::Raw, 1) };
+        let run = Run { end, frames_to: messages, ..Run::named(room, Encoding::RAW, 1) };
         let buffer = self.buffers.insert(bytes, vec![run], frames);
         self.buffers.hold(buffer, 1);
         let content = Content::Run(0);

@@ -6,7 +6,7 @@
 
 use super::batch::{Frame, Run};
 use super::buffers::{BufferId, Buffers, offset};
-use super::outbox::{Chunk, Content, frame_end, frames_between};
+use super::outbox::{Chunk, Content, frame_end, messages_before, messages_between, messages_upto};
 use super::session::{Membership, Phase, Session};
 use super::shard::{Notice, Shard};
 use crate::broker::{ConnKey, Disconnect, Gap, GapReason, Now, Overflow, RoomHandle, RoomOptions};
@@ -117,9 +117,10 @@ impl Shard {
             .take_while(|frame| frame.end <= limit.min(piece.end))
             .last();
         let end = fitting.map_or(piece.start, |frame| frame.end);
-        let kept = frames_between(frames, piece.start, end);
+        let kept = messages_between(frames, piece.start, end);
         let mut dropped = Dropped::default();
-        dropped.add(run.first_seq + (first as u64) + u64::from(kept), piece.messages - kept);
+        let before = messages_before(frames, first);
+        dropped.add(run.first_seq + u64::from(before + kept), piece.messages - kept);
         let room = run.room;
         if kept > 0 {
             self.take_in_part(key, Chunk { end, messages: kept, ..piece });
@@ -156,8 +157,8 @@ impl Shard {
             let Some((run, frames)) = buffers.run(chunk.buffer, run) else { break };
             room = Some(run.room);
             let (start, count) = cut(&chunk, frames, bytes_over, messages_over);
-            let first = frames.partition_point(|frame| frame.end <= chunk.start) as u64;
-            dropped.add(run.first_seq + first, count);
+            let ahead = messages_upto(frames, chunk.start);
+            dropped.add(run.first_seq + u64::from(ahead), count);
             if start >= chunk.end {
                 outbox.unlink_after(nodes, buffers, before, place);
                 place = next;
@@ -218,6 +219,7 @@ pub(super) fn fits(session: &Session, piece: &Chunk, options: &RoomOptions) -> b
 /// at a time, and how many messages that is.
 fn cut(chunk: &Chunk, frames: &[Frame], bytes_over: usize, messages_over: u32) -> (u32, u32) {
     let first = frames.partition_point(|frame| frame.end <= chunk.start);
+    let before = messages_before(frames, first);
     let mut start = chunk.start;
     let mut count = 0;
     for frame in frames.iter().skip(first).take_while(|frame| frame.end <= chunk.end) {
@@ -226,7 +228,7 @@ fn cut(chunk: &Chunk, frames: &[Frame], bytes_over: usize, messages_over: u32) -
             break;
         }
         start = frame.end;
-        count += 1;
+        count = frame.upto - before;
     }
     (start, count)
 }
@@ -248,14 +250,15 @@ pub(super) fn copy(buffers: &mut Buffers, chunk: &Chunk) -> Chunk {
                 None => run.start,
             };
             debug_assert!(frame_end(run, frames, origin) == origin);
+            let before = messages_before(frames, first);
             let covered: Vec<Frame> = frames
                 .iter()
                 .skip(first)
                 .take_while(|frame| frame.end <= chunk.end)
-                .map(|frame| Frame { end: frame.end - origin, left_out: frame.left_out })
+                .map(|frame| Frame { end: frame.end - origin, upto: frame.upto - before, ..*frame })
                 .collect();
             let copied = Run {
-                first_seq: run.first_seq + first as u64,
+                first_seq: run.first_seq + u64::from(before),
                 start: 0,
                 end: chunk.end - origin,
                 frames_from: 0,
@@ -264,14 +267,19 @@ pub(super) fn copy(buffers: &mut Buffers, chunk: &Chunk) -> Chunk {
             };
             (origin, vec![copied], covered)
         }),
-        Content::Response | Content::Answer | Content::Pong | Content::Control => None,
+        Content::Response
+        | Content::Answer
+        | Content::Opening
+        | Content::Rest
+        | Content::Pong
+        | Content::Control => None,
     };
     let (origin, runs, frames) = covered.unwrap_or((chunk.start, Vec::new(), Vec::new()));
     let bytes = buffers.bytes(chunk.buffer, origin, chunk.end).to_vec();
-    let messages = offset(frames.len());
+    let messages = frames.last().map_or(0, |frame| frame.upto);
+    let content = if runs.is_empty() { chunk.content } else { Content::Run(0) };
     let id: BufferId = buffers.insert(bytes, runs, frames);
     buffers.hold(id, 1);
-    let content = if messages > 0 { Content::Run(0) } else { chunk.content };
     Chunk { buffer: id, start: chunk.start - origin, end: chunk.end - origin, content, messages }
 }
 

@@ -8,7 +8,7 @@
 
 use super::buffers::offset;
 use super::settings::CompressionSettings;
-use crate::broker::{Encoding, LoopMembers};
+use crate::broker::{Deflate, Encoding, Form, LoopMembers};
 use crate::limits::{COMPRESSION_PRIVATE_BYTES, OUTGOING_BYTES_MAX};
 use crate::observe::Counters;
 use crate::ws::{
@@ -113,17 +113,19 @@ impl Packing {
         Self { press, full, small: Packed::new(WindowClass::Small) }
     }
 
-    /// Makes the forms in which members on `loops` get these frames of a room.
+    /// Makes the compressed forms in which members on `loops` get these frames of a room.
     pub(crate) fn pack<'a>(
         &mut self,
         loops: &[LoopMembers],
+        form: Form,
         frames: impl Iterator<Item = &'a [u8]> + Clone,
         counters: &mut Counters,
     ) {
         let press = self.press;
-        for encoding in [Encoding::RawDeflate, Encoding::RawDeflateSmall] {
+        for deflate in [Deflate::Full, Deflate::Small] {
+            let encoding = Encoding { form, deflate };
             let wanted = loops.iter().any(|members| members.count(encoding) > 0);
-            let Some(packed) = self.form_mut(encoding) else { continue };
+            let Some(packed) = self.packed_mut(deflate) else { continue };
             packed.clear();
             if wanted && frames.clone().any(|frame| frame.len() > press.threshold_bytes) {
                 packed.pack(press, frames.clone(), counters);
@@ -131,27 +133,27 @@ impl Packing {
         }
     }
 
-    /// The compressed form of the room in hand; none where it is the plain one.
-    pub(crate) fn packed(&self, encoding: Encoding) -> Option<&Packed> {
-        let packed = match encoding {
-            Encoding::Raw => return None,
-            Encoding::RawDeflate => &self.full,
-            Encoding::RawDeflateSmall => &self.small,
+    /// The compressed form of the frames in hand; none where it is the plain one.
+    pub(crate) fn packed(&self, deflate: Deflate) -> Option<&Packed> {
+        let packed = match deflate {
+            Deflate::Off => return None,
+            Deflate::Full => &self.full,
+            Deflate::Small => &self.small,
         };
         (!packed.ends.is_empty()).then_some(packed)
     }
 
-    /// The compressor of an encoding, for what a single connection is sent.
-    pub(crate) fn deflater(&mut self, encoding: Encoding) -> Option<&mut Deflater> {
+    /// The compressor of a kind, for what a single connection is sent.
+    pub(crate) fn deflater(&mut self, deflate: Deflate) -> Option<&mut Deflater> {
         let level = self.press.level;
-        self.form_mut(encoding).map(|packed| packed.deflater(level))
+        self.packed_mut(deflate).map(|packed| packed.deflater(level))
     }
 
-    const fn form_mut(&mut self, encoding: Encoding) -> Option<&mut Packed> {
-        match encoding {
-            Encoding::Raw => None,
-            Encoding::RawDeflate => Some(&mut self.full),
-            Encoding::RawDeflateSmall => Some(&mut self.small),
+    const fn packed_mut(&mut self, deflate: Deflate) -> Option<&mut Packed> {
+        match deflate {
+            Deflate::Off => None,
+            Deflate::Full => Some(&mut self.full),
+            Deflate::Small => Some(&mut self.small),
         }
     }
 

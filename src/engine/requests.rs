@@ -5,6 +5,7 @@
 
 use super::batch::{RoomRef, Sender, Topic};
 use super::gather::Asker;
+use super::greeting::SUBPROTOCOLS;
 use super::hash::home_of;
 use super::session::{Body, Exchange, Membership, Pause, PendingRoom, Phase, Raw};
 use super::shard::{Notice, Shard};
@@ -12,7 +13,7 @@ use super::timers::tick_of;
 use crate::api::{self, Intent};
 use crate::auth;
 use crate::broker::{
-    CommandError, Compression, ConnKey, Encoding, Now, Overflow, PayloadKind, RoomName,
+    CommandError, Compression, ConnKey, Encoding, Now, Overflow, PayloadKind, RoomName, User,
 };
 use crate::http::{
     self, BodyReader, Connection, Fields, Head, HeadReader, Method, Response, Route, SendBody,
@@ -25,6 +26,7 @@ use crate::ws;
 enum Asked {
     Api(Intent),
     Raw { name: RoomName, echo: bool, upgrade: ws::Upgrade },
+    Native { upgrade: ws::Upgrade, subprotocol: Option<&'static str>, user: Option<User> },
     Echo(ws::Upgrade),
 }
 
@@ -81,15 +83,19 @@ impl Shard {
             return self.refuse(key, &response, body, now);
         }
         let exchange = Exchange { keep_alive: head.keep_alive, body };
-        match self.ask(head) {
+        match self.ask_head(key, head) {
             Ok(Asked::Api(intent)) => self.begin_body(key, head, intent, exchange, now),
             Ok(Asked::Raw { name, echo, upgrade }) => {
                 let compression = self.compression_of(&name);
-                self.accept(key, head, &upgrade, compression);
+                self.accept(key, head, (&upgrade, None), compression);
                 self.join_raw(key, name, echo, now);
             }
+            Ok(Asked::Native { upgrade, subprotocol, user }) => {
+                self.accept(key, head, (&upgrade, subprotocol), Compression::Shared);
+                self.open_native(key, subprotocol, user, now);
+            }
             Ok(Asked::Echo(upgrade)) => {
-                self.accept(key, head, &upgrade, self.settings.compression.echo);
+                self.accept(key, head, (&upgrade, None), self.settings.compression.echo);
                 self.open_websocket(key, Phase::Echo(ws::Reader::default()), now);
             }
             // A body that was announced would have to be read first: the connection ends instead.
@@ -100,7 +106,7 @@ impl Shard {
         }
     }
 
-    fn ask(&mut self, head: &Head<'_>) -> Result<Asked, Response> {
+    fn ask_head(&mut self, key: ConnKey, head: &Head<'_>) -> Result<Asked, Response> {
         let route = http::route(head.path);
         match route {
             Route::Raw { room } => {
@@ -119,6 +125,14 @@ impl Shard {
             }
             Route::Echo if self.settings.echo_route => Ok(Asked::Echo(self.check_upgrade(head)?)),
             Route::Echo => Err(Response::problem(404, "the echo route is off; see --echo-route")),
+            Route::Native => {
+                let upgrade = self.check_upgrade(head)?;
+                let offers = head.fields("sec-websocket-protocol");
+                let subprotocol = ws::choose_subprotocol(offers, SUBPROTOCOLS)
+                    .map_err(ws::UnknownSubprotocols::into_response)?;
+                let user = self.identify(key, head)?;
+                Ok(Asked::Native { upgrade, subprotocol, user })
+            }
             Route::Messages { .. }
             | Route::Healthz
             | Route::Readyz
@@ -141,16 +155,23 @@ impl Shard {
         upgrade
     }
 
+    /// The user behind a request, `None` for a guest, or the answer that refuses it.
+    fn identify(&mut self, key: ConnKey, head: &Head<'_>) -> Result<Option<User>, Response> {
+        let trust = self.session(key).map_or(auth::Trust::Stranger, |session| session.trust);
+        let user = self.settings.identity.identify(trust, |header| head.fields(header));
+        user.map_err(|wrong| Response::problem(400, &wrong.to_string()))
+    }
+
     /// Answers a handshake, with what of its offers the route agrees to.
     fn accept(
         &mut self,
         key: ConnKey,
         head: &Head<'_>,
-        upgrade: &ws::Upgrade,
+        (upgrade, subprotocol): (&ws::Upgrade, Option<&str>),
         compression: Compression,
     ) {
         let agreement = self.agree(head, compression);
-        self.push_response(key, |out| upgrade.push_response(out, None, agreement));
+        self.push_response(key, |out| upgrade.push_response(out, subprotocol, agreement));
         if let Some(agreement) = agreement {
             self.apply_agreement(key, agreement);
         }
@@ -169,7 +190,7 @@ impl Shard {
     }
 
     fn join_raw(&mut self, key: ConnKey, name: RoomName, echo: bool, now: Now) {
-        let encoding = self.session(key).map_or(Encoding::Raw, |session| session.encoding);
+        let encoding = self.session(key).map_or(Encoding::RAW, |session| session.encoding);
         let hash = self.room_key.name(name.as_str());
         let home = home_of(hash, self.loops);
         self.submit_join(home, key, (name.as_str(), hash), encoding, now);
@@ -179,7 +200,7 @@ impl Shard {
         self.open_websocket(key, Phase::Raw(raw), now);
     }
 
-    fn open_websocket(&mut self, key: ConnKey, phase: Phase, now: Now) {
+    pub(super) fn open_websocket(&mut self, key: ConnKey, phase: Phase, now: Now) {
         self.counters.websockets += 1;
         self.begin_phase(key, phase, now);
         self.notice(Notice::Upgraded(key));
@@ -306,6 +327,9 @@ impl Shard {
     pub(super) fn answer_refused(&mut self, key: ConnKey, error: CommandError, now: Now) {
         match error {
             CommandError::RoomLimit => self.answer(key, &api::room_limit(), now),
+            CommandError::MayNotCreate => {
+                debug_assert!(false, "the API may create any room");
+            }
         }
     }
 
@@ -358,7 +382,30 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::super::rig::Rig;
-    use crate::broker::RoomOptions;
+    use super::super::settings::Settings;
+    use crate::auth::{Identity, Trust};
+    use crate::broker::{RoomOptions, User};
+    use crate::http::{Fields, parse_head};
+
+    #[test]
+    fn only_a_trusted_peer_says_who_its_users_are() {
+        let identity = Identity { user_header: Some("X-User".into()), ..Identity::default() };
+        let settings = Settings { identity, ..Settings::default() };
+        let mut rig = Rig::with(RoomOptions::default(), settings);
+        let (proxy, stranger) = (rig.open_as(Trust::Proxy), rig.open_as(Trust::Stranger));
+        let mut identify = |key, fields: &str| {
+            let request = format!("GET /ws HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+            let mut room = Fields::new();
+            let head = parse_head(request.as_bytes(), &mut room).expect("a head that http takes");
+            let user = rig.shard.identify(key, &head);
+            user.map(|user| user.map(|user| User::id(&user).to_owned())).map_err(|r| r.status)
+        };
+        assert_eq!(identify(proxy, "x-user: ada\r\n"), Ok(Some("ada".to_owned())));
+        assert_eq!(identify(stranger, "x-user: ada\r\n"), Ok(None));
+        assert_eq!(identify(proxy, ""), Ok(None));
+        assert_eq!(identify(proxy, "x-user: ada\r\nX-User: bob\r\n"), Err(400));
+        assert_eq!(identify(stranger, "x-user: ada\r\nX-User: bob\r\n"), Ok(None));
+    }
 
     #[test]
     fn a_refused_head_request_gets_no_body() {

@@ -5,6 +5,7 @@
 use super::hash::HashKey;
 use super::settings::Settings;
 use super::shard::{Admission, Notice, Progress, Setup, Shard};
+use crate::auth::Trust;
 use crate::broker::{ConnKey, Gap, LoopId, Now, RoomOptions, RoomPolicies};
 use crate::ws::{self, DeflateOffer, Opcode};
 use std::io::IoSlice;
@@ -37,8 +38,13 @@ impl Rig {
     }
 
     pub(super) fn open(&mut self) -> ConnKey {
+        self.open_as(Trust::Stranger)
+    }
+
+    /// A connection of a peer that is trusted so far.
+    pub(super) fn open_as(&mut self, trust: Trust) -> ConnKey {
         while self.shard.poll_action().is_some() {}
-        self.shard.handle_open(Admission::Served, self.now)
+        self.shard.handle_open(Admission::Served, trust, self.now)
     }
 
     /// Asks to be let into the room; the answer comes with the end of the tick.

@@ -5,9 +5,11 @@
 //! close waits to be carried out; a session that is paused is not read.
 
 use super::members::Place;
+use super::native::Native;
 use super::outbox::Outbox;
 use crate::api::Intent;
-use crate::broker::{Disconnect, Encoding, LoopId, RoomName};
+use crate::auth::Trust;
+use crate::broker::{Deflate, Disconnect, Encoding, LoopId, RoomName};
 use crate::http::{BodyReader, HeadReader, SendBody};
 use crate::ws;
 
@@ -35,6 +37,8 @@ pub(crate) struct Session {
     pub(crate) apart: bool,
     /// It came beyond the limit on connections, to be told so.
     pub(crate) refused: bool,
+    /// How what it says of its user is taken.
+    pub(crate) trust: Trust,
     /// Pings sent since anything was last heard.
     pub(crate) pings: u8,
     /// Why it ends, once that is decided.
@@ -90,6 +94,8 @@ pub(crate) enum Phase {
     Waiting(Exchange),
     /// In a raw room.
     Raw(Raw),
+    /// A native connection.
+    Native(Box<Native>),
     /// On the echo route.
     Echo(ws::Reader),
     /// Our close is queued; the peer's has not come. Without a reader the peer broke the protocol,
@@ -145,7 +151,7 @@ pub(crate) struct PendingRoom {
 }
 
 impl Session {
-    pub(crate) fn new(now: u32, refused: bool) -> Self {
+    pub(crate) fn new(now: u32, refused: bool, trust: Trust) -> Self {
         Self {
             outbox: Outbox::new(),
             dirty: Dirty::No,
@@ -155,10 +161,11 @@ impl Session {
             eof: false,
             shut: false,
             served: false,
-            encoding: Encoding::Raw,
+            encoding: Encoding::RAW,
             has_context: false,
             apart: false,
             refused,
+            trust,
             pings: 0,
             reason: Disconnect::Io,
             close_code: 0,
@@ -173,11 +180,9 @@ impl Session {
 impl Session {
     /// What the first reserved bit means in frames from this client.
     pub(crate) fn rsv1(&self) -> ws::Rsv1 {
-        match (self.encoding, self.has_context) {
-            (Encoding::Raw, false) => ws::Rsv1::Reserved,
-            (Encoding::Raw | Encoding::RawDeflate | Encoding::RawDeflateSmall, _) => {
-                ws::Rsv1::Compressed
-            }
+        match (self.encoding.deflate, self.has_context) {
+            (Deflate::Off, false) => ws::Rsv1::Reserved,
+            (Deflate::Off | Deflate::Full | Deflate::Small, _) => ws::Rsv1::Compressed,
         }
     }
 }
@@ -189,6 +194,7 @@ impl Phase {
             Self::Head(reader) => reader.held_bytes(),
             Self::Body(body) => body.reader.held_bytes(),
             Self::Raw(raw) => raw.reader.held_bytes(),
+            Self::Native(native) => native.held_bytes(),
             Self::Echo(reader) | Self::Closing(Some(reader)) => reader.held_bytes(),
             Self::Waiting(_)
             | Self::Closing(None)
@@ -200,6 +206,6 @@ impl Phase {
 
     /// Whether it is an open WebSocket.
     pub(crate) const fn is_websocket(&self) -> bool {
-        matches!(self, Self::Raw(_) | Self::Echo(_))
+        matches!(self, Self::Raw(_) | Self::Native(_) | Self::Echo(_))
     }
 }

@@ -1,6 +1,7 @@
 //! What the configuration says to a shard: plain values, already checked.
 
-use crate::broker::{Compression, RoomPolicies};
+use crate::auth::Identity;
+use crate::broker::{Compression, RoomName, RoomPolicies};
 use crate::limits;
 
 /// The settings of every shard of one process.
@@ -30,6 +31,41 @@ pub struct Settings {
     pub echo_route: bool,
     /// permessage-deflate; of rooms, their options say more.
     pub compression: CompressionSettings,
+    /// Bytes of history of all rooms; each loop holds its share.
+    pub history_total_bytes_max: usize,
+    /// Time after which a user without a connection counts as gone.
+    pub presence_grace_ms: u64,
+    /// How connections get their users.
+    pub identity: Identity,
+    /// The native protocol; of rooms, their options say more.
+    pub native: NativeSettings,
+}
+
+/// What holds for native connections.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NativeSettings {
+    /// Rooms of one connection.
+    pub rooms_per_conn_max: usize,
+    /// Content of a message that goes to no room.
+    pub content_bytes_max: usize,
+    /// Rooms that every connection is in from the start.
+    pub default_rooms: Vec<RoomName>,
+    /// Time after which a connection leaves a room in which nothing happens; 0 for never.
+    pub idle_room_timeout_ms: u64,
+    /// Time for which the session of a connection that ended can be resumed.
+    pub session_timeout_ms: u64,
+}
+
+impl Default for NativeSettings {
+    fn default() -> Self {
+        Self {
+            rooms_per_conn_max: limits::ROOMS_PER_CONN_MAX,
+            content_bytes_max: limits::CONTENT_BYTES_MAX,
+            default_rooms: Vec::new(),
+            idle_room_timeout_ms: 0,
+            session_timeout_ms: limits::SESSION_TIMEOUT_MS,
+        }
+    }
 }
 
 /// How permessage-deflate is served.
@@ -71,6 +107,10 @@ impl Default for Settings {
             drain_window_ms: limits::DRAIN_WINDOW_MS,
             echo_route: false,
             compression: CompressionSettings::default(),
+            history_total_bytes_max: limits::HISTORY_TOTAL_BYTES_MAX,
+            presence_grace_ms: 0,
+            identity: Identity::default(),
+            native: NativeSettings::default(),
         }
     }
 }

@@ -20,6 +20,7 @@ use super::session::{Dirty, Pause, Phase, Session};
 use super::settings::Settings;
 use super::table::Table;
 use super::timers::{Wheel, tick_of};
+use crate::auth::Trust;
 use crate::broker::{ConnKey, Disconnect, Gap, LoopId, Now, RoomHandle};
 use crate::limits::{NOTICES_MAX, SMALL_ROOM_MEMBERS_MAX};
 use crate::observe::Counters;
@@ -141,6 +142,9 @@ pub struct Shard {
     pub(super) id: LoopId,
     pub(super) loops: u8,
     pub(super) room_key: HashKey,
+    /// What guests' numbers and sessions' ids are drawn from.
+    pub(super) lots: HashKey,
+    pub(super) sessions_drawn: u64,
     pub(super) settings: Arc<Settings>,
     pub(super) sessions: Table<Session>,
     pub(super) nodes: Nodes,
@@ -187,13 +191,18 @@ impl Shard {
         let Setup { id, loops, room_key, epoch_key, settings, stopwatch } = setup;
         let limits = HomeLimits {
             rooms_max: settings.rooms_max.div_ceil(usize::from(loops)),
-            grace_ms: settings.room_grace_ms,
+            // A session that can be resumed finds its rooms as it left them.
+            grace_ms: settings.room_grace_ms.max(settings.native.session_timeout_ms),
             plain_bytes_max: settings.compression.threshold_bytes,
+            history_bytes_max: settings.history_total_bytes_max.div_ceil(usize::from(loops)),
+            presence_grace_ms: settings.presence_grace_ms,
         };
         Self {
             id,
             loops,
             room_key,
+            lots: epoch_key,
+            sessions_drawn: 0,
             sessions: Table::new(),
             nodes: Nodes::new(),
             buffers: Buffers::default(),
@@ -226,11 +235,12 @@ impl Shard {
     }
 
     /// Takes in a new connection and names it. Its slot is that of the last closed one where
-    /// possible, so [`Self::poll_action`] is to be drained first.
-    pub fn handle_open(&mut self, admission: Admission, now: Now) -> ConnKey {
+    /// possible, so [`Self::poll_action`] is to be drained first. `trust` is what
+    /// [`crate::auth::TrustedProxies::trust`] says of the peer.
+    pub fn handle_open(&mut self, admission: Admission, trust: Trust, now: Now) -> ConnKey {
         let tick = tick_of(now.mono_ms);
         let refused = admission == Admission::OverCapacity;
-        let (index, generation) = self.sessions.insert(Session::new(tick, refused));
+        let (index, generation) = self.sessions.insert(Session::new(tick, refused, trust));
         self.counters.connections_opened += 1;
         let key = ConnKey { index, generation };
         self.arm(key);
@@ -267,6 +277,8 @@ impl Shard {
         counters.connections = self.sessions.len() as u64;
         counters.rooms = self.homes.len() as u64;
         counters.members = self.members.total() as u64;
+        counters.history_bytes = self.homes.history_bytes() as u64;
+        counters.history_evictions = self.homes.evicted;
         counters.contexts = self.contexts.len() as u64;
         counters.pinned_bytes = self.buffers.pinned_bytes() as u64;
         counters.outgoing_bytes = (outgoing + refused + self.homes.staged_bytes()) as u64;
@@ -317,9 +329,26 @@ impl Shard {
         self.push_private(key, Content::Answer, write);
     }
 
+    /// Queues a part of a frame in pieces.
+    pub(super) fn push_answer_part(
+        &mut self,
+        key: ConnKey,
+        content: Content,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.push_private(key, content, write);
+    }
+
     fn push_private(&mut self, key: ConnKey, content: Content, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.session(key).is_some() {
+            let chunk = private(self.buffers.append(write), content);
+            self.push_chunk(key, chunk);
+        }
+    }
+
+    /// Queues a chunk, which the caller holds, behind all else.
+    pub(super) fn push_chunk(&mut self, key: ConnKey, chunk: Chunk) {
         let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
-        let chunk = private(self.buffers.append(write), content);
         session.outbox.push(&mut self.nodes, chunk);
         self.counters.outbox_bytes += u64::from(chunk.len());
         self.mark_dirty(key.index, true);

@@ -182,7 +182,7 @@ impl Shard {
         now: Now,
     ) {
         let Command::Publish { kind, payload } = command;
-        let sender = if member.echo { Sender::Member } else { Sender::LeftOut(key) };
+        let sender = if member.echo { Sender::Member(key) } else { Sender::LeftOut(key) };
         match &member.membership {
             Membership::Joined(place) => {
                 let Some(room) = self.members.get(place.room) else {
@@ -208,7 +208,7 @@ impl Shard {
         }
     }
 
-    fn pong(&mut self, key: ConnKey, payload: &[u8]) {
+    pub(super) fn pong(&mut self, key: ConnKey, payload: &[u8]) {
         self.counters.pings_in += 1;
         self.counters.pongs_out += 1;
         self.push_control(key, Content::Pong, |out| {
@@ -216,11 +216,11 @@ impl Shard {
         });
     }
 
-    fn has_high_water(&mut self, key: ConnKey) -> bool {
+    pub(super) fn has_high_water(&mut self, key: ConnKey) -> bool {
         self.session(key).is_some_and(|session| session.outbox.bytes() > OUTBOX_HIGH_WATER_BYTES)
     }
 
-    fn rules(&self, key: ConnKey) -> ws::Rules {
+    pub(super) fn rules(&self, key: ConnKey) -> ws::Rules {
         let session = self.sessions.get(key.index, key.generation);
         ws::Rules {
             role: ws::Role::Server,

@@ -129,6 +129,7 @@ impl Shard {
             | Phase::Body(_)
             | Phase::Waiting(_)
             | Phase::Raw(_)
+            | Phase::Native(_)
             | Phase::Echo(_)
             | Phase::Closing(_)
             | Phase::Linger(_)

@@ -13,6 +13,8 @@ pub enum Route<'a> {
         /// The room's name, still percent-encoded; never empty.
         room: &'a str,
     },
+    /// `/ws`: a WebSocket that speaks the native protocol.
+    Native,
     /// `/echo`: a WebSocket that gets back what it sends.
     Echo,
     /// `/v1/rooms/{room}/messages`: publishing over HTTP.
@@ -33,6 +35,7 @@ pub enum Route<'a> {
 /// Finds the route of a path, as [`super::Head::path`] has it.
 pub fn route(path: &str) -> Route<'_> {
     match path {
+        "/ws" => Route::Native,
         "/echo" => Route::Echo,
         "/healthz" => Route::Healthz,
         "/readyz" => Route::Readyz,
@@ -54,7 +57,7 @@ impl Route<'_> {
     /// The methods that make sense here; any other is answered 405, or 404 where there are none.
     pub const fn allowed_methods(&self) -> &'static [Method] {
         match self {
-            Self::Raw { .. } | Self::Echo => &[Method::Get],
+            Self::Raw { .. } | Self::Native | Self::Echo => &[Method::Get],
             Self::Messages { .. } => &[Method::Post],
             Self::Healthz | Self::Readyz | Self::Metrics => &[Method::Get, Method::Head],
             Self::Unknown => &[],
@@ -64,7 +67,7 @@ impl Route<'_> {
     /// The same as the value of an `Allow` field.
     pub const fn allow_field(&self) -> &'static str {
         match self {
-            Self::Raw { .. } | Self::Echo => "GET",
+            Self::Raw { .. } | Self::Native | Self::Echo => "GET",
             Self::Messages { .. } => "POST",
             Self::Healthz | Self::Readyz | Self::Metrics => "GET, HEAD",
             Self::Unknown => "",
@@ -82,6 +85,7 @@ mod tests {
             ("/raw/lobby", Route::Raw { room: "lobby" }),
             ("/raw/a%2Fb", Route::Raw { room: "a%2Fb" }),
             ("/raw/..", Route::Raw { room: ".." }),
+            ("/ws", Route::Native),
             ("/echo", Route::Echo),
             ("/v1/rooms/chat:1/messages", Route::Messages { room: "chat:1" }),
             ("/v1/rooms/messages/messages", Route::Messages { room: "messages" }),
@@ -99,6 +103,10 @@ mod tests {
             "/raw/",
             "/raw/a/b",
             "/raw/a/",
+            "/WS",
+            "/ws/",
+            "/ws/lobby",
+            "/wss",
             "/Echo",
             "/echo/",
             "//echo",
@@ -116,9 +124,9 @@ mod tests {
 
     #[test]
     fn the_allow_field_lists_the_allowed_methods() {
-        for path in
-            ["/raw/a", "/echo", "/v1/rooms/a/messages", "/healthz", "/readyz", "/metrics", "/"]
-        {
+        let paths =
+            ["/raw/a", "/ws", "/echo", "/v1/rooms/a/messages", "/healthz", "/readyz", "/metrics"];
+        for path in paths.into_iter().chain(["/"]) {
             let names: Vec<_> =
                 route(path).allowed_methods().iter().map(|method| method.name()).collect();
             assert_eq!(names.join(", "), route(path).allow_field(), "{path}");

@@ -10,6 +10,7 @@ use super::peer::Sent;
 use super::socket::Socket;
 use super::sockets::{Entry, Seat};
 use super::token::Target;
+use crate::auth::Trust;
 use crate::broker::Now;
 use crate::engine::Admission;
 use crate::limits::REFUSALS_MAX;
@@ -78,13 +79,22 @@ impl EventLoop {
             Admission::Served => Seat::Served,
             Admission::OverCapacity => Seat::Refused,
         };
-        let key = self.shard.handle_open(admission, now);
+        let key = self.shard.handle_open(admission, self.trust(&socket), now);
         let registered = socket.register(self.poll.registry(), Target::Connection(key).token());
         self.sockets.insert(key, Entry::new(socket, seat));
         if registered.is_err() {
             self.shard.handle_error(key, now); // No memory left for another watch.
         }
         self.act();
+    }
+
+    /// How the word of whoever is behind `socket` is taken.
+    fn trust(&self, socket: &Socket) -> Trust {
+        let proxies = &self.shared.trusted_proxies;
+        if proxies.is_empty() {
+            return Trust::Stranger; // Without a system call.
+        }
+        socket.peer().map_or(Trust::Stranger, |peer| proxies.trust(&peer))
     }
 
     /// Gives back what a connection was counted against.

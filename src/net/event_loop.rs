@@ -18,6 +18,7 @@ use super::sockets::Sockets;
 use super::token::Target;
 use super::trim::Trim;
 use super::wake::Countdown;
+use crate::auth::TrustedProxies;
 use crate::broker::{ConnKey, LoopId, Now};
 use crate::engine::{Admission, Shard};
 use crate::limits::{EVENTS_PER_TICK_MAX, INBOX_PARCELS_PER_TICK_MAX, RECV_BUFFER_BYTES};
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) seats: Seats,
     /// Loops that still have connections, once they drain.
     pub(super) serving: Countdown,
+    /// Peers whose word about their users is taken.
+    pub(super) trusted_proxies: TrustedProxies,
     /// Bound on the drain.
     pub(super) drain_timeout_ms: u64,
 }

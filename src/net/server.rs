@@ -173,6 +173,7 @@ fn make_loops(
         peers,
         seats: Seats::new(limits.connections_max, loops),
         serving: Countdown::new(loops),
+        trusted_proxies: config.trusted_proxies.clone(),
         drain_timeout_ms: config.drain_timeout_ms,
     });
     let settings = Arc::new(settings_from(config, limits));

@@ -2,7 +2,7 @@
 
 use super::descriptors::LimitsInForce;
 use crate::config::Config;
-use crate::engine::{CompressionSettings, Settings};
+use crate::engine::{CompressionSettings, NativeSettings, Settings};
 
 /// What every shard of a server started with `config` goes by, under the limits in force.
 pub fn settings_from(config: &Config, limits: LimitsInForce) -> Settings {
@@ -23,6 +23,16 @@ pub fn settings_from(config: &Config, limits: LimitsInForce) -> Settings {
             level: config.compression.level,
             threshold_bytes: config.compression.threshold_bytes,
             contexts_max: config.compression.contexts_max,
+        },
+        history_total_bytes_max: config.history_total_bytes_max,
+        presence_grace_ms: config.presence_grace_ms,
+        identity: config.identity.clone(),
+        native: NativeSettings {
+            rooms_per_conn_max: config.rooms_per_conn_max,
+            content_bytes_max: config.content_bytes_max,
+            default_rooms: config.default_rooms.clone(),
+            idle_room_timeout_ms: config.idle_room_timeout_ms,
+            session_timeout_ms: config.session_timeout_ms,
         },
     }
 }

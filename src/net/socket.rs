@@ -5,11 +5,12 @@
 //! readiness is edge-triggered, so what a call leaves behind is remembered in [`ReadSide`] or
 //! announced by the next edge.
 
+use crate::broker::PeerAddr;
 use crate::engine::Progress;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 
 /// A stream socket of either family.
 #[derive(Debug)]
@@ -21,6 +22,17 @@ pub(super) enum Socket {
 }
 
 impl Socket {
+    /// Where it comes from; an error where its peer is gone already.
+    pub(super) fn peer(&self) -> io::Result<PeerAddr> {
+        Ok(match self {
+            Self::Tcp(stream) => match stream.peer_addr()? {
+                SocketAddr::V4(address) => PeerAddr::v4(address.ip().octets()),
+                SocketAddr::V6(address) => PeerAddr::v6(address.ip().octets()),
+            },
+            Self::Unix(_) => PeerAddr::Unix,
+        })
+    }
+
     /// Registers for what comes in. A new socket is always writable, and would say so at once.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
@@ -192,6 +204,7 @@ fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::listener::tests::loopback;
     use std::collections::VecDeque;
 
     /// A kernel that answers as told, and notes how it was asked.
@@ -241,6 +254,16 @@ mod tests {
         assert_eq!(read(Ok(8), ReadSide::Ready), (Input::Bytes(8), ReadSide::Ready));
         assert_eq!(read(Ok(3), ReadSide::ReadyToEnd), (Input::Bytes(3), ReadSide::ReadyToEnd));
         assert_eq!(read(Ok(0), ReadSide::ReadyToEnd), (Input::Eof, ReadSide::Ended));
+    }
+
+    #[test]
+    fn a_socket_says_where_it_comes_from() {
+        let (near, _far) = UnixStream::pair().expect("a socket pair");
+        assert_eq!(Socket::Unix(near).peer().expect("no call"), PeerAddr::Unix);
+        let (listener, address) = loopback();
+        let _client = std::net::TcpStream::connect(address).expect("a connection");
+        let socket = listener.accept().expect("it is in the queue");
+        assert_eq!(socket.peer().expect("it is connected"), PeerAddr::v4([127, 0, 0, 1]));
     }
 
     #[test]

@@ -116,6 +116,40 @@ pub(super) const METRICS: &[Metric] = &[
     count("pongs_coalesced", "Pings answered by a newer one's pong.", |sum| sum.pongs_coalesced),
     count("pings_sent", "Heartbeat pings sent.", |sum| sum.pings_out),
     count("pongs_received", "Pongs received.", |sum| sum.pongs_in),
+    // Native connections.
+    sum("natives", "Native connections among the WebSockets.", |sum| sum.natives),
+    count("requests_refused", "Native requests answered with an error.", |sum| {
+        sum.requests_refused
+    }),
+    count("repeats", "Messages recognised by their dedupe key and not delivered again.", |sum| {
+        sum.repeats
+    }),
+    count("dedupe_evictions", "Dedupe keys forgotten before their time.", |sum| {
+        sum.dedupe_evictions
+    }),
+    Metric {
+        name: "history",
+        unit: BYTES,
+        help: "Bytes that rooms' histories keep allocated.",
+        value: Value::Sum(|sum| sum.history_bytes),
+    },
+    count(
+        "history_evictions",
+        "Pieces of history forgotten because all histories were too large.",
+        |sum| sum.history_evictions,
+    ),
+    count(
+        "volatile_dropped",
+        "Typing notices and receipts that a full socket was spared.",
+        |sum| sum.volatile_dropped,
+    ),
+    count("gaps_told", "Gap notices sent to native members.", |sum| sum.gaps_told),
+    sum("sessions_parked", "Native sessions that wait to be resumed.", |sum| sum.sessions_parked),
+    count("sessions_resumed", "Native sessions taken up by another connection.", |sum| {
+        sum.sessions_resumed
+    }),
+    count("sessions_ended", "Native sessions that nobody came back for.", |sum| sum.sessions_ended),
+    sum("users_online", "Users with a native connection, of this node.", |sum| sum.users_online),
     // Compression.
     count("upgrades_compressed", "Upgrades that agreed on permessage-deflate.", |sum| {
         sum.upgrades_compressed

@@ -139,6 +139,30 @@ pub struct Counters {
     pub contexts: u64,
     /// Upgrades that got the shared compression since no context was left.
     pub contexts_refused: u64,
+    /// Native connections among the WebSockets.
+    pub natives: u64,
+    /// Bytes that rooms' histories keep allocated.
+    pub history_bytes: u64,
+    /// Native requests answered with an error.
+    pub requests_refused: u64,
+    /// Messages recognised by their dedupe key and not delivered again.
+    pub repeats: u64,
+    /// Dedupe keys forgotten before their time.
+    pub dedupe_evictions: u64,
+    /// Pieces of history forgotten because all histories were too large.
+    pub history_evictions: u64,
+    /// Typing notices and receipts that a full socket was spared.
+    pub volatile_dropped: u64,
+    /// Gap notices sent to native members.
+    pub gaps_told: u64,
+    /// Native sessions taken up by another connection.
+    pub sessions_resumed: u64,
+    /// Native sessions that nobody came back for.
+    pub sessions_ended: u64,
+    /// Native sessions that wait to be resumed.
+    pub sessions_parked: u64,
+    /// Users with a native connection, of this node.
+    pub users_online: u64,
     /// Messages compressed, each once for all who get it.
     pub deflated_messages: u64,
     /// Bytes of those messages before.
@@ -220,6 +244,18 @@ impl Counters {
             upgrades_compressed,
             contexts,
             contexts_refused,
+            natives,
+            history_bytes,
+            requests_refused,
+            repeats,
+            dedupe_evictions,
+            history_evictions,
+            volatile_dropped,
+            gaps_told,
+            sessions_resumed,
+            sessions_ended,
+            sessions_parked,
+            users_online,
             deflated_messages,
             deflate_bytes_in,
             deflate_bytes_out,
@@ -274,6 +310,18 @@ impl Counters {
             upgrades_compressed,
             contexts,
             contexts_refused,
+            natives,
+            history_bytes,
+            requests_refused,
+            repeats,
+            dedupe_evictions,
+            history_evictions,
+            volatile_dropped,
+            gaps_told,
+            sessions_resumed,
+            sessions_ended,
+            sessions_parked,
+            users_online,
             deflated_messages,
             deflate_bytes_in,
             deflate_bytes_out,

@@ -5,6 +5,8 @@
 //! `docs/close-codes.md` is compared with it by a test.
 #![deny(clippy::indexing_slicing)]
 
+pub mod binary;
+pub mod json;
 pub mod raw;
 
 use crate::broker::Disconnect;

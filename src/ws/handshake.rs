@@ -74,15 +74,6 @@ pub fn check(head: &Head<'_>) -> Result<Upgrade, Refusal> {
     Ok(Upgrade { accept: accept_key(key) })
 }
 
-/// The subprotocols that the request offers, in its order of preference.
-pub fn offered_subprotocols<'a>(head: &Head<'a>) -> impl Iterator<Item = &'a str> {
-    head.fields("sec-websocket-protocol")
-        .flat_map(|value| value.split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|item| !item.is_empty() && item.iter().all(|&byte| is_token_byte(byte)))
-        .filter_map(|item| std::str::from_utf8(item).ok())
-}
-
 /// What proves that we read `key` as a WebSocket handshake (RFC 6455 §4.2.2).
 pub fn accept_key(key: &[u8]) -> [u8; ACCEPT_BYTES] {
     let hash: [u8; 20] = Sha1::new().chain_update(key).chain_update(GUID).finalize().into();
@@ -93,8 +84,8 @@ pub fn accept_key(key: &[u8]) -> [u8; ACCEPT_BYTES] {
 }
 
 impl Upgrade {
-    /// Appends the 101 response. `subprotocol` must be one of [`offered_subprotocols`], `deflate`
-    /// what [`super::agree_on_deflate`] came to.
+    /// Appends the 101 response. `subprotocol` is what [`super::choose_subprotocol`] came to, and
+    /// `deflate` what [`super::agree_on_deflate`] did.
     pub fn push_response(
         &self,
         out: &mut Vec<u8>,
@@ -329,18 +320,5 @@ mod tests {
             assert!(text.starts_with(&format!("HTTP/1.1 {} ", refusal.status())), "{text}");
             assert!(text.contains(expected), "{text}");
         }
-    }
-
-    #[test]
-    fn subprotocols_are_offered_in_order_and_only_as_tokens() {
-        let offered = [
-            "Host: x",
-            "Sec-WebSocket-Protocol: chat.v2,  chat ,, b@d",
-            "sec-websocket-protocol: last",
-        ];
-        let text = request("GET / HTTP/1.1", &offered);
-        let mut room = Fields::new();
-        let head = parse_head(text.as_bytes(), &mut room).expect("a head that http takes");
-        assert!(offered_subprotocols(&head).eq(["chat.v2", "chat", "last"]));
     }
 }

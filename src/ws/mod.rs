@@ -21,6 +21,7 @@ mod inflate;
 mod mask;
 mod message;
 mod reader;
+mod subprotocol;
 mod utf8;
 mod writer;
 
@@ -32,13 +33,16 @@ pub use close::{CloseFrame, push_close_payload, valid_close_code};
 pub use deflate::{Deflated, Deflater, Level};
 pub use error::ProtocolError;
 pub use frame::{Decoded, FrameHeader, Opcode};
-pub use handshake::{Refusal, Upgrade, accept_key, check, offered_subprotocols};
+pub use handshake::{Refusal, Upgrade, accept_key, check};
 pub use inflate::{Inflater, compressed_bytes_max};
 pub use mask::apply as apply_mask;
 pub use message::{ControlPayload, Message, Payload, Step};
 pub use reader::Reader;
+pub use subprotocol::{UnknownSubprotocols, choose_subprotocol};
 pub use utf8::Utf8Check;
-pub use writer::{frame_bytes, push_close, push_frame, push_header, push_masked_frame};
+pub use writer::{
+    frame_bytes, push_close, push_frame, push_frame_with, push_header, push_masked_frame,
+};
 
 /// Whose side we are on: a server reads masked frames and writes bare ones, a client the reverse.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -14,6 +14,33 @@ pub fn push_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
+/// Appends a server's frame whose payload `write` appends, and returns what that returned. Where the
+/// payload is not from 126 to 65,535 bytes, it is moved once to make the header fit.
+pub fn push_frame_with<R>(
+    out: &mut Vec<u8>,
+    opcode: Opcode,
+    write: impl FnOnce(&mut Vec<u8>) -> R,
+) -> R {
+    let start = out.len();
+    push_header(out, opcode, true, usize::from(u16::MAX)); // The most usual size of header.
+    let from = out.len();
+    let written = write(out);
+    let len = out.len() - from;
+    match u16::try_from(len) {
+        Ok(short) if len > CONTROL_PAYLOAD_BYTES_MAX => {
+            if let Some(length) = out.get_mut(from - size_of::<u16>()..from) {
+                length.copy_from_slice(&short.to_be_bytes());
+            }
+        }
+        Ok(_) | Err(_) => {
+            let mut header = Vec::new();
+            push_header(&mut header, opcode, true, len);
+            out.splice(start..from, header);
+        }
+    }
+    written
+}
+
 /// Appends the header of a server's frame whose payload of `len` bytes the caller appends next.
 /// `fin` says that the frame is its message's last.
 pub fn push_header(out: &mut Vec<u8>, opcode: Opcode, fin: bool, len: usize) {
@@ -93,6 +120,17 @@ mod tests {
         out.clear();
         push_header(&mut out, Opcode::Binary, true, 65_536);
         assert_eq!(out, [0x82, 0x7F, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_frame_written_in_place_is_as_one_written_at_once() {
+        for len in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
+            let payload = vec![7; len];
+            let (mut at_once, mut in_place) = (b"before".to_vec(), b"before".to_vec());
+            push_frame(&mut at_once, Opcode::Text, &payload);
+            push_frame_with(&mut in_place, Opcode::Text, |out| out.extend_from_slice(&payload));
+            assert!(at_once == in_place, "{len}");
+        }
     }
 
     #[test]

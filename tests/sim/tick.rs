@@ -6,6 +6,7 @@
 use super::client::{Client, Ending, Kernel, Kind};
 use super::world::{PAYLOAD_MAX, World};
 use super::{Law, Mutation, Violation, hold};
+use fanfare::auth::Trust;
 use fanfare::broker::{ConnKey, LoopId};
 use fanfare::engine::{Action, Admission, Appetite, Notice, Progress, fault};
 use fanfare::limits::{CREDIT_BYTES, CREDIT_COMMANDS, OUTBOX_HIGH_WATER_BYTES, OUTGOING_BYTES_MAX};
@@ -78,7 +79,7 @@ impl World {
         let shard = &mut self.shards[client.shard];
         if !client.opened {
             client.opened = true;
-            let key = shard.handle_open(Admission::Served, now);
+            let key = shard.handle_open(Admission::Served, Trust::Stranger, now);
             client.key = Some(key);
             client.heard_at = now.mono_ms;
             self.names[client.shard].insert(key, id);

@@ -6,8 +6,8 @@
 
 use super::client::{Client, Ending, Kernel, Kind};
 use super::{Law, Mutation, Violation, hold};
-use fanfare::broker::{Compression, ConnKey, LoopId, Now, Overflow, RawDrops, RoomOptions};
-use fanfare::broker::{RoomPattern, RoomPolicies};
+use fanfare::broker::{Compression, ConnKey, HistoryOptions, LoopId, Now, Overflow, RawDrops};
+use fanfare::broker::{RoomOptions, RoomPattern, RoomPolicies};
 use fanfare::engine::{Batch, CompressionSettings, HashKey, Settings, Setup, Shard};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -227,6 +227,8 @@ fn plan(nth: usize, dice: &mut fastrand::Rng) -> RoomPlan {
         raw_drops,
         outbox_bytes_max: 1 << dice.u32(9..20),
         outbox_messages_max: 1 << dice.u32(2..15),
+        history: HistoryOptions { age_ms: 10_000, ..HistoryOptions::default() },
+        ..RoomOptions::default()
     };
     let usual_bytes = 1 << dice.u32(5..13);
     RoomPlan { name: format!("room:{nth}"), options, witness: 0, usual_bytes }

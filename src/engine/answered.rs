@@ -1,0 +1,218 @@
+//! What homes answer, as it reaches the loops of those who asked.
+//!
+//! Not here: publications (`fanout`). Invariant: a reply for a stale key changes nothing here, and
+//! takes back what it changed at the home.
+
+use super::asks::{Asked, What};
+use super::batch::{JoinReply, NativeJoined, PastReply, Reply, Span};
+use super::joined::{Membership, Standing};
+use super::members::{LocalRoom, Place};
+use super::native::Native;
+use super::outbox::{Chunk, Content};
+use super::session::{Membership as RawMembership, Pause, Phase};
+use super::shard::Shard;
+use crate::api;
+use crate::broker::{ConnKey, Disconnect, Now, PresenceMode};
+use crate::limits::OUTBOX_BYTES_MAX;
+
+impl Shard {
+    /// Handles one reply of a batch with these texts; rooms with newcomers are noted in `fresh`.
+    pub(super) fn handle_reply(
+        &mut self,
+        reply: Reply,
+        texts: &[u8],
+        fresh: &mut Vec<LocalRoom>,
+        now: Now,
+    ) {
+        match reply {
+            Reply::Joined(reply) => self.handle_joined(*reply, fresh, now),
+            Reply::JoinRefused { key } => self.doomed.push((key, Disconnect::OverCapacity)),
+            Reply::Ack { key, published } => {
+                let response = api::published(published.seq, published.epoch, published.receivers);
+                self.answer(key, &response, now);
+            }
+            Reply::PublishRefused { key, error } => self.answer_refused(key, error, now),
+            Reply::Text { key, text, is_answer } => {
+                self.handle_text(key, text_of(texts, text), is_answer)
+            }
+            Reply::NativeRefused { key, hash, ticket, text } => {
+                if let (Some(native), Some(ticket)) = (self.native(key), ticket) {
+                    native.rooms.remove(hash, |membership| is_pending(membership, ticket));
+                }
+                self.handle_text(key, text_of(texts, text), true);
+            }
+            Reply::Past { key, past } => {
+                if self.note_answered(key) {
+                    self.push_past(key, *past);
+                }
+            }
+        }
+    }
+
+    fn handle_joined(&mut self, reply: JoinReply, fresh: &mut Vec<LocalRoom>, now: Now) {
+        let JoinReply { key, room, encoding, .. } = reply;
+        let place = match &reply.native {
+            None => self.enter(&reply),
+            Some(native) => self.enter_native(&reply, native),
+        };
+        match (place, reply.native) {
+            (Some(place), native) => {
+                fresh.push(place.room);
+                self.counters.joins += 1;
+                if let Some(native) = native {
+                    self.note_answered(key);
+                    self.push_past(key, native.past);
+                }
+            }
+            // It left, or its slot has another tenant: the home must not count it.
+            (None, None) => self.tell_leave(room, encoding, now),
+            (None, Some(native)) => {
+                let what = What::Leave { room, encoding, answer: false };
+                let asked = Asked { key, id: None, user: native.user, tag: 0, what };
+                self.submit_ask(room.home, asked, now);
+            }
+        }
+    }
+
+    /// Enters a raw member whose join its home has counted. `None` for a stale key.
+    fn enter(&mut self, reply: &JoinReply) -> Option<Place> {
+        let key = reply.key;
+        let session = self.sessions.get_mut(key.index, key.generation)?;
+        let Phase::Raw(raw) = &mut session.phase else { return None };
+        if !matches!(raw.membership, RawMembership::Pending(_)) {
+            return None;
+        }
+        let place = self.members.join(reply);
+        raw.membership = RawMembership::Joined(place);
+        Some(place)
+    }
+
+    /// The same for a native member, whose join has that ticket.
+    fn enter_native(&mut self, reply: &JoinReply, joined: &NativeJoined) -> Option<Place> {
+        let key = reply.key;
+        let session = self.sessions.get_mut(key.index, key.generation)?;
+        let Phase::Native(native) = &mut session.phase else { return None };
+        let is_it = |membership: &Membership| is_pending(membership, joined.ticket);
+        let membership = native.rooms.find_mut(reply.hash, is_it)?;
+        let place = self.members.join(reply);
+        membership.standing = Standing::Joined(place);
+        membership.echo = joined.echo;
+        (membership.proven, membership.marked) = (joined.proven, joined.proven);
+        Some(place)
+    }
+
+    /// Passes a ready frame on.
+    fn handle_text(&mut self, key: ConnKey, text: &[u8], is_answer: bool) {
+        if is_answer {
+            if self.note_answered(key) {
+                self.push_answer(key, |out| out.extend_from_slice(text));
+            }
+            return;
+        }
+        if self.native(key).is_none() {
+            return;
+        }
+        let Some(session) = self.session(key) else { return };
+        if session.blocked && session.outbox.bytes() + text.len() > OUTBOX_BYTES_MAX {
+            return self.doomed.push((key, Disconnect::SlowConsumer));
+        }
+        self.push_answer(key, |out| out.extend_from_slice(text));
+    }
+
+    /// Notes that a request was answered; false where nobody waits for it any more.
+    fn note_answered(&mut self, key: ConnKey) -> bool {
+        let Some(native) = self.native(key) else { return false };
+        debug_assert!(native.in_flight > 0, "an answer was asked for");
+        native.in_flight = native.in_flight.saturating_sub(1);
+        if self.session(key).is_some_and(|session| session.pause == Pause::Answer) {
+            self.unpause(key);
+        }
+        true
+    }
+
+    /// Queues a frame that is in pieces.
+    pub(super) fn push_past(&mut self, key: ConnKey, past: PastReply) {
+        let PastReply { head, pieces, tail } = past;
+        if pieces.is_empty() {
+            return self.push_answer(key, |out| {
+                out.extend_from_slice(&head);
+                out.extend_from_slice(&tail);
+            });
+        }
+        self.push_answer_part(key, Content::Opening, |out| out.extend_from_slice(&head));
+        for piece in pieces {
+            let (start, end) = (piece.start, piece.end);
+            let buffer = self.buffers.insert_shared(piece.bytes);
+            self.buffers.hold(buffer, 1);
+            let chunk = Chunk { buffer, start, end, content: Content::Rest, messages: 0 };
+            self.push_chunk(key, chunk);
+        }
+        self.push_answer_part(key, Content::Rest, |out| out.extend_from_slice(&tail));
+    }
+
+    pub(super) fn native(&mut self, key: ConnKey) -> Option<&mut Native> {
+        match &mut self.session(key)?.phase {
+            Phase::Native(native) => Some(native),
+            Phase::Head(_)
+            | Phase::Body(_)
+            | Phase::Waiting(_)
+            | Phase::Raw(_)
+            | Phase::Echo(_)
+            | Phase::Closing(_)
+            | Phase::Linger(_)
+            | Phase::Finishing
+            | Phase::Gone => None,
+        }
+    }
+
+    /// Takes a native connection out of all of its rooms, here and at their homes.
+    pub(super) fn leave_all(&mut self, key: ConnKey, native: &Native, now: Now) {
+        for membership in native.rooms.iter() {
+            // A pending join is answered with a leave when its reply finds the key stale.
+            let Standing::Joined(place) = &membership.standing else { continue };
+            let mode = self.members.get(place.room).map(|room| room.options.presence.mode);
+            let Some((room, encoding)) = self.leave_table(*place) else { continue };
+            if mode == Some(PresenceMode::Off) {
+                self.tell_leave(room, encoding, now);
+                continue;
+            }
+            let what = What::Leave { room, encoding, answer: false };
+            let user = std::sync::Arc::clone(&native.user);
+            self.submit_ask(room.home, Asked { key, id: None, user, tag: 0, what }, now);
+        }
+    }
+
+    /// Notes that a session stands elsewhere in a room's list: where the one at `place` stood.
+    pub(super) fn note_moved(&mut self, index: u32, hash: u64, place: Place) {
+        let Some(session) = self.sessions.at_mut(index) else { return };
+        match &mut session.phase {
+            Phase::Raw(raw) => {
+                if let RawMembership::Joined(other) = &mut raw.membership {
+                    other.position = place.position;
+                }
+            }
+            Phase::Native(native) => {
+                let membership = native.rooms.in_room_mut(hash, place.room);
+                if let Some(Standing::Joined(other)) = membership.map(|m| &mut m.standing) {
+                    other.position = place.position;
+                }
+            }
+            Phase::Head(_)
+            | Phase::Body(_)
+            | Phase::Waiting(_)
+            | Phase::Echo(_)
+            | Phase::Closing(_)
+            | Phase::Linger(_)
+            | Phase::Finishing
+            | Phase::Gone => debug_assert!(false, "who is in no room moves nowhere"),
+        }
+    }
+}
+
+fn is_pending(membership: &Membership, ticket: u32) -> bool {
+    matches!(&membership.standing, Standing::Pending(pending) if pending.ticket == ticket)
+}
+
+fn text_of(texts: &[u8], span: Span) -> &[u8] {
+    texts.get(span.start as usize..span.end as usize).unwrap_or_default()
+}

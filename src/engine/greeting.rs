@@ -1,0 +1,147 @@
+//! The first and the last of a native connection: who it is, what it is told, what it agrees on.
+//!
+//! Not here: requests (`asking`).
+
+use super::asking::Wish;
+use super::joined::{Joined, Standing};
+use super::native::{Go, Native, Speaks};
+use super::session::Phase;
+use super::shard::Shard;
+use crate::broker::{ConnKey, Now, SessionId, User};
+use crate::limits::REQUEST_ID_BYTES_MAX;
+use crate::protocol::json::{self, AdviceReason, Agreed, Hello, Limits, RequestId, Welcome};
+use crate::ws;
+use std::sync::Arc;
+
+/// The subprotocols of `/ws`; JSON also where none is offered.
+pub(super) const SUBPROTOCOLS: &[&str] = &[JSON, BINARY];
+const JSON: &str = "fanfare.v1.json";
+const BINARY: &str = "fanfare.v1.bin";
+
+/// Sequences of lots: those of the first loop.
+const SESSIONS: u64 = 2 << 8;
+const SESSIONS_LOW: u64 = 3 << 8;
+const TAGS: u64 = 4 << 8;
+
+impl Shard {
+    /// Greets a connection that became a native one, and lets it into the default rooms.
+    pub(super) fn open_native(
+        &mut self,
+        key: ConnKey,
+        subprotocol: Option<&str>,
+        user: Option<User>,
+        now: Now,
+    ) {
+        let user = user.unwrap_or_else(|| User::guest(self.guest_number(self.id, key)));
+        let speaks = if subprotocol == Some(BINARY) { Speaks::Binary } else { Speaks::Json };
+        let mut sender = Vec::new();
+        json::push_user(&mut sender, &user);
+        self.sessions_drawn += 1;
+        let lot =
+            |sequence: u64| self.lots.number(sequence + u64::from(self.id.0), self.sessions_drawn);
+        let session = u128::from(lot(SESSIONS)) << 64 | u128::from(lot(SESSIONS_LOW));
+        let mut native = Box::new(Native {
+            reader: ws::Reader::default(),
+            speaks,
+            user: Arc::new(user),
+            sender: sender.into_boxed_slice(),
+            session: SessionId(session),
+            tag: lot(TAGS) | 1,
+            rooms: Joined::default(),
+            held: None,
+            in_flight: 0,
+            tickets: 0,
+            batch: false,
+            watches: false,
+        });
+        self.counters.natives += 1;
+        self.welcome(key, &native, None, now);
+        let settings = Arc::clone(&self.settings);
+        for room in &settings.native.default_rooms {
+            let wish = Wish { since: None, history: None, presence: None, echo: None };
+            self.join_native(key, &mut native, (room.as_str(), None), wish, now);
+        }
+        self.open_websocket(key, Phase::Native(native), now);
+    }
+
+    /// Tells a connection what holds for it.
+    pub(super) fn welcome(
+        &mut self,
+        key: ConnKey,
+        native: &Native,
+        id: Option<RequestId<'_>>,
+        now: Now,
+    ) {
+        let session = native.session.to_string();
+        let welcome = self.welcome_of(native, &session, id, now);
+        self.answer_now(key, |out| json::push_welcome(out, &welcome));
+    }
+
+    pub(super) fn welcome_of<'a>(
+        &self,
+        native: &'a Native,
+        session: &'a str,
+        id: Option<RequestId<'a>>,
+        now: Now,
+    ) -> Welcome<'a> {
+        let settings = &self.settings;
+        Welcome {
+            id,
+            session: Some(session),
+            version: env!("CARGO_PKG_VERSION"),
+            time_ms: now.unix_ms,
+            heartbeat_interval_ms: settings.heartbeat_interval_ms,
+            heartbeat_timeout_ms: settings.heartbeat_timeout_ms,
+            limits: Limits {
+                message_bytes: settings.message_bytes_max as u64,
+                content_bytes: settings.native.content_bytes_max as u64,
+                rooms: settings.native.rooms_per_conn_max as u64,
+                request_id_bytes: REQUEST_ID_BYTES_MAX as u64,
+            },
+            user: Some(&native.user),
+            agreed: Agreed { batch: native.batch, presence: native.watches },
+        }
+    }
+
+    /// Agrees on what a client asks for.
+    pub(super) fn handle_hello(
+        &mut self,
+        key: ConnKey,
+        native: &mut Native,
+        id: Option<RequestId<'_>>,
+        hello: &Hello<'_>,
+        now: Now,
+    ) -> Go {
+        native.batch = hello.batch.unwrap_or(native.batch);
+        self.welcome(key, native, id, now);
+        Go::On
+    }
+
+    /// What has to be done where a native connection ends.
+    pub(super) fn end_native(&mut self, key: ConnKey, native: &Native, now: Now) {
+        self.counters.natives -= 1;
+        self.leave_all(key, native, now);
+    }
+
+    /// Tells a native client when to come back.
+    pub(super) fn advise(&mut self, key: ConnKey) {
+        let window_ms = self.settings.drain_window_ms.max(1);
+        let after_ms = 1_000 + self.guest_number(self.id, key) % window_ms; // Spread.
+        self.answer_now(key, |out| json::push_advice(out, after_ms, AdviceReason::Drain, &[]));
+    }
+
+    /// Before a ping: if all that was queued went out, the pong will prove that it was read.
+    pub(super) fn mark_sent(&mut self, key: ConnKey) {
+        let Self { sessions, members, .. } = self;
+        let Some(session) = sessions.get_mut(key.index, key.generation) else { return };
+        let is_flushed = session.outbox.is_empty();
+        let Phase::Native(native) = &mut session.phase else { return };
+        for membership in native.rooms.iter_mut().filter(|_| is_flushed) {
+            if let Standing::Joined(place) = &membership.standing
+                && let Some(room) = members.get(place.room)
+            {
+                membership.marked = room.last_seq;
+            }
+        }
+    }
+}

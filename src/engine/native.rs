@@ -1,0 +1,262 @@
+//! Native connections: what each one's loop knows of it, and its frames taken in.
+//!
+//! Not here: what a request does (`asking`), what homes answer (`answered`). Invariants: requests
+//! are handled in the order in which they came; one that has to wait (for credit, for a room whose
+//! join is not answered) waits with its connection, which is not read meanwhile.
+
+use super::joined::Joined;
+use super::session::{Pause, Phase};
+use super::shard::Shard;
+use crate::broker::{ConnKey, Encoding, ErrorCode, Form, Now, SessionId, User};
+use crate::limits::REQUESTS_IN_FLIGHT_MAX;
+use crate::protocol::json::{self, ErrorReply};
+use crate::ws::{self, DataKind, Message, Opcode, push_frame_with};
+use std::sync::Arc;
+
+/// One native connection.
+#[derive(Debug)]
+pub(crate) struct Native {
+    pub(crate) reader: ws::Reader,
+    pub(crate) speaks: Speaks,
+    pub(crate) user: Arc<User>,
+    /// The user as the JSON that goes into each message.
+    pub(crate) sender: Box<[u8]>,
+    pub(crate) session: SessionId,
+    /// Tells its own messages from others.
+    pub(crate) tag: u64,
+    pub(crate) rooms: Joined,
+    /// A message that has to wait.
+    pub(crate) held: Option<Box<Held>>,
+    /// Requests whose answers are on the way.
+    pub(crate) in_flight: u32,
+    /// Joins so far.
+    pub(crate) tickets: u32,
+    /// It wants the rooms that it joins from now on in batches.
+    pub(crate) batch: bool,
+    /// It is told who is online.
+    pub(crate) watches: bool,
+}
+
+/// How a native connection writes what it publishes, and gets what others do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Speaks {
+    Json,
+    Binary,
+}
+
+/// A message that has to wait, handled up to a place.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) kind: DataKind,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) from: usize,
+}
+
+/// What becomes of a connection after a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Go {
+    /// The next one may come.
+    On,
+    /// This one, from that byte on, has to wait.
+    Wait { pause: Pause, from: usize },
+    /// The connection is to be closed.
+    End(crate::broker::Disconnect),
+}
+
+impl Native {
+    /// Bytes allocated for what is unfinished.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |held| held.payload.capacity());
+        self.reader.held_bytes() + held
+    }
+
+    /// The encoding in which it gets the rooms that it joins from now on.
+    pub(super) fn encoding(&self, encoding: Encoding) -> Encoding {
+        let form = match (self.speaks, self.batch) {
+            (Speaks::Json, false) => Form::Json,
+            (Speaks::Json, true) => Form::Batch,
+            (Speaks::Binary, _) => Form::Binary,
+        };
+        Encoding { form, ..encoding }
+    }
+}
+
+impl Shard {
+    /// Handles input of a native connection; returns how much was consumed.
+    pub(super) fn read_native(
+        &mut self,
+        key: ConnKey,
+        mut native: Box<Native>,
+        input: &mut [u8],
+        now: Now,
+    ) -> usize {
+        let rules = self.rules(key);
+        let mut at = 0;
+        if let Some(held) = native.held.take() {
+            let go =
+                self.handle_message(key, &mut native, (held.kind, &held.payload, held.from), now);
+            match go {
+                Go::On => {}
+                Go::Wait { pause, from } => {
+                    native.held = Some(Box::new(Held { from, ..*held }));
+                    self.put_phase(key, Phase::Native(native));
+                    self.pause(key, pause);
+                    return 0;
+                }
+                Go::End(reason) => {
+                    self.put_phase(key, Phase::Native(native));
+                    self.disconnect(key, reason, now);
+                    return input.len();
+                }
+            }
+        }
+        while at < input.len() {
+            if let Some(pause) = self.must_pause(key, &native) {
+                self.put_phase(key, Phase::Native(native));
+                self.pause(key, pause);
+                return at;
+            }
+            let rest = input.get_mut(at..).unwrap_or_default();
+            let step = match native.reader.read(rest, &rules) {
+                Ok(step) => step,
+                Err(error) => {
+                    self.put_phase(key, Phase::Native(native));
+                    self.fail(key, error, now);
+                    return input.len();
+                }
+            };
+            at += step.consumed;
+            let handled = match step.message {
+                None => break,
+                Some(Message::Data { kind, payload }) => {
+                    self.counters.messages_in += 1;
+                    Ok(self.take_message(key, &mut native, kind, &payload, now))
+                }
+                Some(Message::Compressed { kind, payload }) => {
+                    self.counters.messages_in += 1;
+                    let mut go = Go::On;
+                    let inflated = self.inflate(key, kind, &payload, |shard, payload| {
+                        go = shard.take_message(key, &mut native, kind, payload, now);
+                    });
+                    inflated.map(|()| go)
+                }
+                Some(Message::Close(frame)) => {
+                    self.put_phase(key, Phase::Native(native));
+                    self.answer_close(key, frame.code, now);
+                    return input.len();
+                }
+                Some(Message::Ping(payload)) => {
+                    self.pong(key, &payload);
+                    Ok(Go::On)
+                }
+                Some(Message::Pong(_)) => {
+                    self.counters.pongs_in += 1;
+                    prove(&mut native);
+                    Ok(Go::On)
+                }
+            };
+            match handled {
+                Ok(Go::On) => {}
+                Ok(Go::Wait { pause, .. }) => {
+                    self.put_phase(key, Phase::Native(native));
+                    self.pause(key, pause);
+                    return at;
+                }
+                Ok(Go::End(reason)) => {
+                    self.put_phase(key, Phase::Native(native));
+                    self.disconnect(key, reason, now);
+                    return input.len();
+                }
+                Err(error) => {
+                    self.put_phase(key, Phase::Native(native));
+                    self.fail(key, error, now);
+                    return input.len();
+                }
+            }
+        }
+        self.put_phase(key, Phase::Native(native));
+        at
+    }
+
+    /// Whether it has to wait before it is read on: for what it asked for, or until it has taken
+    /// what it was sent.
+    fn must_pause(&mut self, key: ConnKey, native: &Native) -> Option<Pause> {
+        if native.in_flight >= REQUESTS_IN_FLIGHT_MAX {
+            return Some(Pause::Answer);
+        }
+        self.has_high_water(key).then_some(Pause::Output)
+    }
+
+    /// Handles a message, and keeps it if it has to wait.
+    fn take_message(
+        &mut self,
+        key: ConnKey,
+        native: &mut Native,
+        kind: DataKind,
+        payload: &[u8],
+        now: Now,
+    ) -> Go {
+        let go = self.handle_message(key, native, (kind, payload, 0), now);
+        if let Go::Wait { from, .. } = go {
+            native.held = Some(Box::new(Held { kind, payload: payload.to_vec(), from }));
+        }
+        go
+    }
+
+    fn handle_message(
+        &mut self,
+        key: ConnKey,
+        native: &mut Native,
+        (kind, payload, from): (DataKind, &[u8], usize),
+        now: Now,
+    ) -> Go {
+        match (kind, native.speaks) {
+            (DataKind::Text, _) => match json::decode(payload) {
+                Ok(request) => self.handle_request(key, native, request, now),
+                Err(mistake) => {
+                    self.answer_error(key, &mistake.reply());
+                    Go::On
+                }
+            },
+            (DataKind::Binary, Speaks::Binary) => {
+                self.handle_records(key, native, payload, from, now)
+            }
+            (DataKind::Binary, Speaks::Json) => {
+                let message = "requests are JSON in text messages; records in binary ones need the \
+                               subprotocol fanfare.v1.bin";
+                self.answer_error(
+                    key,
+                    &ErrorReply {
+                        code: ErrorCode::BadJson,
+                        message,
+                        field: None,
+                        room: None,
+                        id: None,
+                        retry_after_ms: None,
+                    },
+                );
+                Go::On
+            }
+        }
+    }
+
+    /// Answers with one JSON object, at once.
+    pub(super) fn answer_now(&mut self, key: ConnKey, write: impl FnOnce(&mut Vec<u8>)) {
+        self.push_answer(key, |out| {
+            push_frame_with(out, Opcode::Text, write);
+        });
+    }
+
+    /// Tells of a mistake; the connection is kept.
+    pub(super) fn answer_error(&mut self, key: ConnKey, error: &ErrorReply<'_>) {
+        self.counters.requests_refused += 1;
+        self.answer_now(key, |out| json::push_error(out, error));
+    }
+}
+
+/// A pong came: what went out before the ping was read.
+fn prove(native: &mut Native) {
+    for membership in native.rooms.iter_mut() {
+        membership.proven = membership.proven.max(membership.marked);
+    }
+}

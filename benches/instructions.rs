@@ -24,14 +24,20 @@ const ROUNDS_MANY: u64 = 110;
 enum Work {
     /// So many messages come together and go out to everybody.
     Deliver(usize),
+    /// A member that speaks JSON publishes to a room of its own: bytes in, bytes out.
+    PublishJson,
     /// Somebody comes, joins a room and closes.
     Visit,
 }
 
 /// The most instructions that one delivery or visit may take. A tenth above what was measured; to
 /// be lowered with every gain, and raised only with a reason.
-const CEILINGS: [(Work, f64); 3] =
-    [(Work::Deliver(1), 530.0), (Work::Deliver(64), 10.0), (Work::Visit, 20_000.0)];
+const CEILINGS: [(Work, f64); 4] = [
+    (Work::Deliver(1), 530.0),
+    (Work::Deliver(64), 10.0),
+    (Work::PublishJson, 8_000.0),
+    (Work::Visit, 20_000.0),
+];
 
 fn main() -> ExitCode {
     // Under valgrind: fill the room, make rounds.
@@ -64,19 +70,21 @@ impl Work {
     fn parse(raw: &str) -> Self {
         match raw {
             "visit" => Self::Visit,
+            "json" => Self::PublishJson,
             messages => Self::Deliver(messages.parse().expect("a number of messages")),
         }
     }
 
     fn run(self, rounds: u64) {
-        let members = match self {
-            Self::Deliver(_) => MEMBERS,
-            Self::Visit => 1,
+        let mut hall = match self {
+            Self::Deliver(_) => Hall::new(MEMBERS, PAYLOAD_BYTES),
+            Self::PublishJson => Hall::native(PAYLOAD_BYTES),
+            Self::Visit => Hall::new(1, PAYLOAD_BYTES),
         };
-        let mut hall = Hall::new(members, PAYLOAD_BYTES);
         for _ in 0..rounds {
             match self {
                 Self::Deliver(messages) => hall.tick(messages),
+                Self::PublishJson => hall.tick(1),
                 Self::Visit => hall.visit(),
             };
         }
@@ -86,7 +94,7 @@ impl Work {
     const fn units(self) -> usize {
         match self {
             Self::Deliver(messages) => MEMBERS * messages,
-            Self::Visit => 1,
+            Self::PublishJson | Self::Visit => 1,
         }
     }
 }
@@ -97,6 +105,7 @@ impl fmt::Display for Work {
             Self::Deliver(messages) => {
                 write!(f, "delivery to {MEMBERS} members, {messages} x {PAYLOAD_BYTES} bytes")
             }
+            Self::PublishJson => write!(f, "publish of {PAYLOAD_BYTES} bytes in JSON, one member"),
             Self::Visit => write!(f, "handshake, join and close"),
         }
     }
@@ -106,6 +115,7 @@ impl fmt::Display for Work {
 fn count(work: Work, rounds: u64) -> Option<u64> {
     let name = match work {
         Work::Deliver(messages) => messages.to_string(),
+        Work::PublishJson => "json".to_owned(),
         Work::Visit => "visit".to_owned(),
     };
     let output = Command::new("valgrind")

@@ -222,10 +222,27 @@ fn fan_out(c: &mut Criterion) {
     }
 }
 
+/// Bytes in, bytes out: at most 1.5 µs.
+fn publish_json(c: &mut Criterion) {
+    let mut hall = Hall::native(128);
+    c.bench_function("publish of 128 bytes in JSON, one member", |b| b.iter(|| hall.tick(1)));
+}
+
 fn visit(c: &mut Criterion) {
     let mut hall = Hall::new(1, 128);
     c.bench_function("handshake, join and close", |b| b.iter(|| hall.visit()));
 }
 
-criterion_group!(benches, mask, frame, utf8, deflate, http_head, protocol, fan_out, visit);
+criterion_group!(
+    benches,
+    mask,
+    frame,
+    utf8,
+    deflate,
+    http_head,
+    protocol,
+    fan_out,
+    publish_json,
+    visit
+);
 criterion_main!(benches);

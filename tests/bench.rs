@@ -1,5 +1,7 @@
 //! The real binary's load tester, against its own floor, the broker, and a server others wrote.
 
+#[path = "bench/native.rs"]
+mod native;
 #[path = "bench/odd_servers.rs"]
 mod odd_servers;
 #[path = "bench/setup.rs"]

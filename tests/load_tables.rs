@@ -274,7 +274,7 @@ fn shapes_have_names_of_their_own_and_fit_a_usual_machine() {
     for shape in &shapes {
         assert!(shape.connections() <= CONNECTIONS_MAX, "{}", shape.name);
         let measured = |measure: &Measure| match shape.kind {
-            Kind::Cpu | Kind::Compressed => *measure == Measure::Cpu,
+            Kind::Cpu | Kind::Compressed | Kind::Enveloped => *measure == Measure::Cpu,
             Kind::Loops => false,
             Kind::Latency | Kind::HalfOfPeak => {
                 [Measure::P50, Measure::P99, Measure::P99_9].contains(measure)
@@ -319,7 +319,7 @@ fn shapes_are_chosen_by_a_part_of_their_name_by_all_of_it_or_by_having_targets()
     assert_eq!((wanted(name, true), wanted(name, false)), (1, 2), "two loops have it too");
     assert_eq!(wanted("1 room x 1000", true), 0);
     let of_target = shapes::wanted(&[], false, true);
-    assert_eq!(of_target.len(), 20, "{of_target:#?}");
+    assert_eq!(of_target.len(), 24, "{of_target:#?}");
     assert_eq!(shapes::wanted(&[], false, false).len(), shapes::all().len());
 }
 
@@ -331,7 +331,9 @@ fn rows_have_as_many_cells_as_the_head_of_their_table() {
     let weighed = json!({"bytes_per_connection": 150.0, "kept_bytes": 0});
     for shape in shapes::all() {
         let outcome = match shape.kind {
-            Kind::Cpu | Kind::Compressed => table::cpu(&shape.name, FLOOR_AND_BROKER, &rounds),
+            Kind::Cpu | Kind::Compressed | Kind::Enveloped => {
+                table::cpu(&shape.name, FLOOR_AND_BROKER, &rounds)
+            }
             Kind::Loops => table::cpu(&shape.name, ONE_AND_TWO, &rounds),
             Kind::Latency | Kind::HalfOfPeak => table::latency(&shape.name, &rounds),
             Kind::Beside => table::beside(&shape.name, &[run(1.0)]),

@@ -54,6 +54,29 @@ impl Hall {
         hall
     }
 
+    /// A room with one member, that speaks JSON and publishes strings of so many bytes.
+    pub(crate) fn native(content_bytes: usize) -> Self {
+        let mut hall = Self::new(1, content_bytes);
+        let key = hall.shard.handle_open(Admission::Served, hall.now);
+        hall.input.clear();
+        ws::client_request(&mut hall.input, "localhost", "/ws", b"the sample nonce", None);
+        hall.shard.handle_bytes(key, &mut hall.input, hall.now);
+        hall.deliver();
+        let join = r#"{"type":"join-room","room":"native","history":0,"presence":false}"#;
+        hall.input.clear();
+        ws::push_masked_frame(&mut hall.input, Opcode::Text, join.as_bytes(), [1, 2, 3, 4]);
+        hall.shard.handle_bytes(key, &mut hall.input, hall.now);
+        hall.deliver();
+        let content = ".".repeat(content_bytes);
+        let text = format!(r#"{{"type":"room-message","room":"native","content":"{content}"}}"#);
+        hall.frame.clear();
+        ws::push_masked_frame(&mut hall.frame, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
+        hall.publisher = key;
+        let bytes = hall.tick(1);
+        assert!(bytes > text.len(), "it comes back in an envelope: {bytes} bytes");
+        hall
+    }
+
     /// One tick: so many messages come in at once, and go out to everybody. The bytes that went.
     pub(crate) fn tick(&mut self, messages: usize) -> usize {
         self.input.clear();

@@ -44,8 +44,8 @@ pub(crate) fn measure(args: &Args, shape: &Shape) -> io::Result<Outcome> {
             let rounds = rounds(args, shape, start, |_, server| load(args, shape, server))?;
             Ok(table::cpu(&shape.name, ONE_AND_TWO, &rounds))
         }
-        Kind::Compressed => {
-            let plain = of_compressed_size(args, shape)?;
+        Kind::Compressed | Kind::Enveloped => {
+            let plain = of_wire_size(args, shape)?;
             let run = |which, server: &Server| {
                 load(args, if which == BROKER { shape } else { &plain }, server)
             };
@@ -84,7 +84,7 @@ pub(crate) fn seconds(args: &Args, shape: &Shape) -> f64 {
     let (pairs, few) = (args.pairs as f64, args.pairs.min(MEMORY_ROUNDS_MAX) as f64);
     match shape.kind {
         Kind::Cpu | Kind::Loops | Kind::Latency => 3.0 * pairs * run,
-        Kind::Compressed => (3.0 * pairs + 1.0) * run,
+        Kind::Compressed | Kind::Enveloped => (3.0 * pairs + 1.0) * run,
         Kind::HalfOfPeak => (3.0 * pairs + PEAK_RUNS as f64) * run,
         Kind::Beside => pairs * (run + BESIDE_SECS),
         Kind::Memory => few * (WEIGH_SECS + joining),
@@ -157,10 +157,10 @@ fn beside(args: &Args, shape: &Shape, server: &Server) -> io::Result<Run> {
     Ok(run)
 }
 
-/// The shape as it is to be asked of the floor: without compression, and with payloads as long as
-/// those that the broker makes of its messages.
-fn of_compressed_size(args: &Args, shape: &Shape) -> io::Result<Shape> {
-    note(&format!("{}: how small its messages get", shape.name));
+/// The shape as it is to be asked of the floor: without compression and envelopes, and with
+/// payloads as long as those that the broker makes of its messages.
+fn of_wire_size(args: &Args, shape: &Shape) -> io::Result<Shape> {
+    note(&format!("{}: how long its messages are on the wire", shape.name));
     let line = for_secs(&shape.client, args.secs);
     let report = args.broker(1)?.measure(&line, args.client_cpu)?;
     read(&report, shape)?;
@@ -168,6 +168,9 @@ fn of_compressed_size(args: &Args, shape: &Shape) -> io::Result<Shape> {
     let mut plain = shape.clone();
     plain.name = format!("{}, {bytes} B on the wire", shape.name);
     plain.client.retain(|word| word != "--deflate");
+    if let Some(at) = plain.client.iter().position(|word| word == "--protocol") {
+        plain.client.drain(at..plain.client.len().min(at + 2));
+    }
     let size = plain.client.iter().position(|word| word == "--size").map(|at| at + 1);
     if let Some(place) = size.and_then(|at| plain.client.get_mut(at)) {
         *place = bytes.to_string();

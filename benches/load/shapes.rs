@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Cpu,
     /// The same with messages compressed, against a floor that sends as many bytes plain.
     Compressed,
+    /// The same with messages in an envelope, against a floor that sends as many bytes without.
+    Enveloped,
     /// The same of two loops, against one.
     Loops,
     /// Latency at a rate that both can bear.
@@ -121,6 +123,21 @@ impl Shape {
         if members == 1_000 { shape.reaching(&[(Measure::Cpu, 1.3)]) } else { shape }
     }
 
+    /// Members that speak the native protocol.
+    fn native(protocol: &str, members: usize, window: usize) -> Self {
+        let joined = if window > 1 { ", joined" } else { "" };
+        let named = if protocol == "json" { "JSON" } else { protocol };
+        Self::new(
+            &format!("1 room x {members} {named} members, 128 B, {window} outstanding{joined}"),
+            Kind::Enveloped,
+            &format!("--kind fanout --join {window}"),
+            &format!(
+                "--subs {members} --size 128 --window {window} --zero-mask --protocol {protocol}"
+            ),
+        )
+        .reaching(&[(Measure::Cpu, if window > 1 { 1.25 } else { 1.05 })])
+    }
+
     /// Two loops against one: one round's second run is of two.
     fn two_loops(rooms: usize, members: usize) -> Self {
         let of_one = Self::fan_out(rooms, members, 128, 1);
@@ -178,6 +195,9 @@ pub(crate) fn all() -> Vec<Shape> {
         shapes.extend([1, 64].map(|window| Shape::fan_out(rooms, members, 128, window)));
     }
     shapes.extend([1, 10, 1_000].map(Shape::compressed));
+    for protocol in ["json", "binary"] {
+        shapes.extend([1, 64].map(|window| Shape::native(protocol, 1_000, window)));
+    }
     shapes.extend(cycles());
     shapes.extend([Shape::two_loops(1, 1_000), Shape::two_loops(1_000, 10)]);
     shapes.extend(latencies());

@@ -46,7 +46,7 @@ pub(crate) struct Figure {
 /// The title and the head of the table of a kind; kinds in a row that have the same share it.
 pub(crate) const fn head(kind: Kind) -> &'static str {
     match kind {
-        Kind::Cpu | Kind::Compressed => {
+        Kind::Cpu | Kind::Compressed | Kind::Enveloped => {
             "## CPU time of the server for each delivery or cycle\n\n\
              | shape | floor µs (user) | broker µs (user) | broker : floor | floor : floor \
              | messages per send, floor / broker | client busy | faults |\n\

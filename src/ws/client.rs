@@ -66,6 +66,17 @@ pub fn client_request(
     key: &[u8; 16],
     offer: Option<DeflateOffer>,
 ) {
+    client_request_speaking(out, host, target, key, (offer, None));
+}
+
+/// The same, and asks for the `subprotocol`, if any (RFC 6455 §1.9).
+pub fn client_request_speaking(
+    out: &mut Vec<u8>,
+    host: &str,
+    target: &str,
+    key: &[u8; 16],
+    (offer, subprotocol): (Option<DeflateOffer>, Option<&str>),
+) {
     debug_assert!(host.bytes().chain(target.bytes()).all(|byte| byte.is_ascii_graphic()));
     for part in ["GET ", target, " HTTP/1.1\r\nHost: ", host] {
         out.extend_from_slice(part.as_bytes());
@@ -81,6 +92,10 @@ pub fn client_request(
         out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
         offer.push(out);
     }
+    if let Some(subprotocol) = subprotocol {
+        out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+        out.extend_from_slice(subprotocol.as_bytes());
+    }
     out.extend_from_slice(b"\r\n\r\n");
 }
 
@@ -90,6 +105,16 @@ pub fn check_response(
     bytes: &[u8],
     key: &[u8; 16],
     offer: Option<DeflateOffer>,
+) -> Result<Decoded<Accepted>, ClientHandshakeError> {
+    check_response_speaking(bytes, key, (offer, None))
+}
+
+/// Checks the answer to [`client_request_speaking`] with the same `key`, `offer` and
+/// `subprotocol`. A server may choose none.
+pub fn check_response_speaking(
+    bytes: &[u8],
+    key: &[u8; 16],
+    (offer, subprotocol): (Option<DeflateOffer>, Option<&str>),
 ) -> Result<Decoded<Accepted>, ClientHandshakeError> {
     let mut fields = [httparse::EMPTY_HEADER; HTTP_FIELDS_MAX];
     let mut response = httparse::Response::new(&mut fields);
@@ -120,8 +145,9 @@ pub fn check_response(
     if only(values("sec-websocket-accept")).map(<[u8]>::trim_ascii) != Some(&expected) {
         return Err(ClientHandshakeError::Accept);
     }
-    let mut chosen = values("sec-websocket-protocol");
-    if chosen.any(|value| !value.trim_ascii().is_empty()) {
+    let asked = subprotocol.unwrap_or_default().as_bytes();
+    let mut chosen = values("sec-websocket-protocol").map(<[u8]>::trim_ascii);
+    if chosen.any(|value| !value.is_empty() && value != asked) {
         return Err(ClientHandshakeError::Unasked);
     }
     let deflate = check_answer(values("sec-websocket-extensions"), offer)?;
@@ -220,6 +246,20 @@ mod tests {
             let answer = ANSWER.replace(from, to);
             assert_ne!(answer, ANSWER, "{from}");
             assert_eq!(check_response(answer.as_bytes(), KEY, None), Err(error), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_subprotocol_is_asked_for_and_only_that_one_may_be_chosen() {
+        let mut out = Vec::new();
+        client_request_speaking(&mut out, "example.org", "/", KEY, (None, Some("chat.v1")));
+        let text = String::from_utf8_lossy(&out);
+        assert!(text.ends_with("\r\nSec-WebSocket-Protocol: chat.v1\r\n\r\n"), "{text}");
+        for (chosen, is_fine) in [("chat.v1", true), ("", true), ("chat.v2", false)] {
+            let field = format!("\r\nSec-WebSocket-Protocol: {chosen}\r\n\r\n");
+            let answer = ANSWER.replace("\r\n\r\n", &field);
+            let checked = check_response_speaking(answer.as_bytes(), KEY, (None, Some("chat.v1")));
+            assert_eq!(checked.is_ok(), is_fine, "{chosen}");
         }
     }
 

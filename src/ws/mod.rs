@@ -28,7 +28,10 @@ mod writer;
 pub use agreement::{
     Agreement, ClientWindow, DeflateOffer, DeflatePolicy, WindowBits, WindowClass, agree_on_deflate,
 };
-pub use client::{Accepted, ClientHandshakeError, check_response, client_request};
+pub use client::{
+    Accepted, ClientHandshakeError, check_response, check_response_speaking, client_request,
+    client_request_speaking,
+};
 pub use close::{CloseFrame, push_close_payload, valid_close_code};
 pub use deflate::{Deflated, Deflater, Level};
 pub use error::ProtocolError;

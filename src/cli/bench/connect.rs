@@ -204,7 +204,7 @@ impl Stages {
 impl<'a> Churn<'a> {
     fn new(args: &'a Args) -> Result<Self, BenchError> {
         let clock = Clock::start();
-        let manner = Manner { look: STAMP_BYTES, deflate: args.deflate };
+        let manner = Manner { look: STAMP_BYTES, deflate: args.deflate, subprotocol: None };
         let fleet = Fleet::new(args.target.addr, manner, clock)?;
         let stages = Stages::new(args.window);
         Ok(Self { args, fleet, clock, progress: Progress::new(), dialled: 0, stages })

@@ -1,24 +1,23 @@
 //! Members and publishers in rooms, and the load that they make and receive.
 //!
-//! Not here: flags and reports; which message counts (`round`). The last members of a room to join
-//! are its publishers, so that with a server that writes in the order of joining, a publisher's own
-//! message comes back last. Invariants: a phase ends when all it published has arrived or nothing
+//! Not here: flags and reports; which message counts (`round`); how members join (`joining`).
+//! Invariants: a phase ends when all it published has arrived or nothing
 //! came for a while, so that CPU time read between phases belongs to whole messages; only the first
 //! receipt of a message of this very phase is a latency and a credit.
 
 use super::bounds::UNDER_WAY_BYTES_MAX;
 use super::client::{
-    Brought, Draft, Ending, Faults, Fleet, Happening, Manner, Receipt, STAMP_BYTES, Unpacker, fill,
-    mask,
+    Brought, Draft, Ending, Faults, Fleet, Happening, Manner, Receipt, STAMP_BYTES, Unpacker,
 };
 use super::clock::{Clock, busy_us};
 use super::error::BenchError;
+use super::joining::Joining;
 use super::latency::Latency;
 use super::pace::{Pace, Schedule};
 use super::progress::Progress;
 use super::round::Round;
+use super::seats::{Member, Publisher, publishers, seats};
 use super::shape::Shape;
-use crate::ws::{self, Opcode};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -28,8 +27,6 @@ const LOOK_TEMPLATED: usize = 1_024;
 const QUIET_US: u64 = 2_000_000;
 /// Longest wait for readiness: how soon the end of a phase or a progress line is noticed.
 const TURN: Duration = Duration::from_millis(50);
-/// Time after the last handshake for joins that a server finishes later.
-const SETTLE_US: u64 = 100_000;
 
 /// The crowd, connected.
 #[derive(Debug)]
@@ -56,20 +53,45 @@ pub(super) struct Crowd {
     ended: Ended,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Member {
-    room: u32,
-    /// Its place among the publishers of all rooms, and its number within its own.
-    publisher: Option<(usize, u32)>,
+/// What takes note of a message that came.
+struct Intake<'a> {
+    round: &'a mut Round,
+    past: &'a mut Option<Round>,
+    publishers: &'a mut [Publisher],
+    ready: &'a mut Vec<usize>,
+    stamp_at: &'a mut usize,
+    latency: &'a mut Latency,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Publisher {
-    conn: usize,
-    room: u32,
-    number: u32,
-    /// Messages it may send now.
-    credit: u32,
+impl Intake<'_> {
+    /// Counts a message of `bytes` bytes that a member got, by the stamp in its `front`.
+    fn take(&mut self, (conn, member): (usize, &Member), now_us: u64, front: &[u8], bytes: u64) {
+        let Some(stamp) = self.round.mark.find(front, self.stamp_at) else {
+            // What the phase before is still owed is no fault and no delivery of this one.
+            let late = self.past.as_mut().and_then(|past| {
+                let stamp = past.mark.find(front, self.stamp_at)?;
+                Some(past.receive(conn, member.room, &stamp, bytes))
+            });
+            if late.is_none() {
+                self.round.receive_unknown();
+            }
+            return;
+        };
+        if self.round.receive(conn, member.room, &stamp, bytes) == Receipt::Fault {
+            return;
+        }
+        let due_us = self.round.start_us + u64::from(stamp.due_us);
+        self.latency.record(now_us.saturating_sub(due_us));
+        if let Some((place, number)) = member.publisher
+            && number == stamp.publisher
+            && let Some(publisher) = self.publishers.get_mut(place)
+        {
+            if publisher.credit == 0 {
+                self.ready.push(place);
+            }
+            publisher.credit += 1;
+        }
+    }
 }
 
 /// Connections that ended before we let them go.
@@ -80,7 +102,8 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    fn note(&mut self, ending: Ending) {
+    /// Counts one, and remembers how the first ended.
+    pub(super) fn note(&mut self, ending: Ending) {
         self.count += 1;
         self.first.get_or_insert(ending);
     }
@@ -122,8 +145,13 @@ impl Crowd {
         clock: Clock,
         progress: &mut Progress,
     ) -> Result<Self, BenchError> {
-        let look = if shape.message.is_some() { LOOK_TEMPLATED } else { STAMP_BYTES };
-        let mut fleet = Fleet::new(address, Manner { look, deflate: shape.deflate }, clock)?;
+        let look = match (&shape.message, shape.protocol.look(shape.batch)) {
+            (Some(_), _) => LOOK_TEMPLATED,
+            (None, enveloped) => enveloped.unwrap_or(STAMP_BYTES),
+        };
+        let subprotocol = shape.protocol.subprotocol();
+        let manner = Manner { look, deflate: shape.deflate, subprotocol };
+        let mut fleet = Fleet::new(address, manner, clock)?;
         let members = seats(&shape);
         let publishers = publishers(&members);
         let wanted = members.len();
@@ -134,8 +162,11 @@ impl Crowd {
                 progress.show(clock.now_us(), format_args!("{opened} of {wanted} connected"));
             })?;
         }
-        let mut crowd = Self {
-            drafts: shape.drafts(),
+        let (mut ended, mut unpacker) = (Ended::default(), Unpacker::new(look));
+        let mut joining = Joining { shape: &shape, fleet: &mut fleet, clock, ended: &mut ended };
+        let drafts = joining.join(&members, &mut unpacker)?;
+        Ok(Self {
+            drafts,
             round: Round::new(&shape, clock.now_us(), &mut fastrand::Rng::new()),
             past: None,
             backlog_max: UNDER_WAY_BYTES_MAX / publishers.len().max(1),
@@ -147,36 +178,10 @@ impl Crowd {
             ready: Vec::new(),
             unsent: Vec::new(),
             stamp_at: 0,
-            unpacker: Unpacker::new(look),
+            unpacker,
             wire: Wire::default(),
-            ended: Ended::default(),
-        };
-        crowd.join()?;
-        Ok(crowd)
-    }
-
-    /// Sends what joining takes, and gives the server time for it.
-    fn join(&mut self) -> Result<(), BenchError> {
-        if let Some(template) = &self.shape.join {
-            for (conn, member) in self.members.iter().enumerate() {
-                let text = fill(template, &self.shape.room_name(member.room));
-                self.fleet.queue(conn, |out| {
-                    ws::push_masked_frame(out, Opcode::Text, text.as_bytes(), mask());
-                });
-                if let Err(ending) = self.fleet.flush(conn) {
-                    self.ended.note(ending);
-                }
-            }
-        }
-        let settled_us = self.clock.now_us() + SETTLE_US;
-        let ended = &mut self.ended;
-        while self.clock.now_us() < settled_us {
-            self.fleet.turn(Some(TURN), |_, _, happening| match happening {
-                Happening::Closed(ending) => ended.note(ending),
-                Happening::Opened | Happening::Message { .. } => {}
-            })?;
-        }
-        Ok(())
+            ended,
+        })
     }
 
     /// Publishes for so long, then waits for what is under way.
@@ -240,42 +245,25 @@ impl Crowd {
     /// Reads what came.
     fn turn(&mut self, latency: &mut Latency) -> Result<(), BenchError> {
         let Self { fleet, round, past, members, publishers, ended, stamp_at, ready, .. } = self;
-        let (unpacker, wire) = (&mut self.unpacker, &mut self.wire);
+        let (unpacker, wire, shape) = (&mut self.unpacker, &mut self.wire, &self.shape);
+        let mut intake = Intake { round, past, publishers, ready, stamp_at, latency };
         fleet.turn(Some(TURN), |conn, now_us, happening| match happening {
             Happening::Message { front, bytes, compressed } => {
                 let Some(member) = members.get(conn) else { return };
-                wire.messages += 1;
-                wire.bytes += bytes;
-                wire.compressed += u64::from(compressed);
-                let (front, bytes) = match compressed {
+                let (front, whole_bytes) = match compressed {
                     // What can't be inflated has no stamp either.
                     true => unpacker.unpack(front).unwrap_or_default(),
                     false => (front, bytes),
                 };
-                let Some(stamp) = round.mark.find(front, stamp_at) else {
-                    // What the phase before is still owed is no fault and no delivery of this one.
-                    let late = past.as_mut().and_then(|past| {
-                        let stamp = past.mark.find(front, stamp_at)?;
-                        Some(past.receive(conn, member.room, &stamp, bytes))
-                    });
-                    if late.is_none() {
-                        round.receive_unknown();
-                    }
-                    return;
-                };
-                if round.receive(conn, member.room, &stamp, bytes) == Receipt::Fault {
-                    return;
-                }
-                let due_us = round.start_us + u64::from(stamp.due_us);
-                latency.record(now_us.saturating_sub(due_us));
-                if let Some((place, number)) = member.publisher
-                    && number == stamp.publisher
-                    && let Some(publisher) = publishers.get_mut(place)
-                {
-                    if publisher.credit == 0 {
-                        ready.push(place);
-                    }
-                    publisher.credit += 1;
+                let mut found = 0;
+                shape.protocol.contents(front, whole_bytes, shape.size, |content, bytes| {
+                    found += 1;
+                    intake.take((conn, member), now_us, content, bytes);
+                });
+                if found > 0 {
+                    wire.messages += found;
+                    wire.bytes += bytes;
+                    wire.compressed += if compressed { found } else { 0 };
                 }
             }
             Happening::Closed(ending) => ended.note(ending),
@@ -368,47 +356,5 @@ impl Busy {
     fn share(&self, now_us: u64) -> f64 {
         let used_us = busy_us().saturating_sub(self.busy_us);
         used_us as f64 / now_us.saturating_sub(self.start_us).max(1) as f64
-    }
-}
-
-/// Everybody in the order of connecting: rooms in turn, publishers of all rooms last.
-fn seats(shape: &Shape) -> Vec<Member> {
-    let Shape { rooms, members, publishers, .. } = *shape;
-    let rooms_of = |_| (0..).take(rooms);
-    let others =
-        (0..members - publishers).flat_map(rooms_of).map(|room| Member { room, publisher: None });
-    let last = (0..publishers).flat_map(|number| rooms_of(number).map(move |room| (room, number)));
-    let last = last.enumerate().map(|(place, (room, number))| {
-        let number = u32::try_from(number).expect("fewer publishers than descriptors");
-        Member { room, publisher: Some((place, number)) }
-    });
-    others.chain(last).collect()
-}
-
-fn publishers(members: &[Member]) -> Vec<Publisher> {
-    let publisher = |(conn, member): (usize, &Member)| {
-        let (_, number) = member.publisher?;
-        Some(Publisher { conn, room: member.room, number, credit: 0 })
-    };
-    members.iter().enumerate().filter_map(publisher).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn publishers_are_the_last_to_join_and_every_room_has_its_own() {
-        let members = seats(&Shape::of(3, 4, 2));
-        assert_eq!(members.len(), 12);
-        for room in 0..3 {
-            assert_eq!(members.iter().filter(|member| member.room == room).count(), 4);
-        }
-        let publishers = publishers(&members);
-        let told: Vec<_> = publishers.iter().map(|p| (p.conn, p.room, p.number)).collect();
-        assert_eq!(told, [(6, 0, 0), (7, 1, 0), (8, 2, 0), (9, 0, 1), (10, 1, 1), (11, 2, 1)]);
-        for (place, publisher) in publishers.iter().enumerate() {
-            assert_eq!(members[publisher.conn].publisher, Some((place, publisher.number)));
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! `fanfare bench echo`: each connection sends a message and waits until it comes back.
 
 use super::bounds::connections;
-use super::client::{Content, Masking};
+use super::client::{Content, Masking, Protocol};
 use super::pace::Pace;
 use super::run::{Limits, Timing, execute};
 use super::shape::Shape;
@@ -51,6 +51,8 @@ pub(super) fn run(args: &Args) -> ExitCode {
         masking: Masking::Random,
         content: args.content,
         deflate: args.deflate,
+        protocol: Protocol::Raw,
+        batch: false,
         pace: Pace::Window(args.window.get()),
         path: args.path.clone(),
         message: None,

@@ -21,6 +21,15 @@ pub(super) enum BenchError {
         /// What became of the one that failed.
         ending: Ending,
     },
+    /// A connection did not become a member of its room before all were.
+    Joining {
+        /// Members there are.
+        joined: usize,
+        /// Members that were wanted.
+        wanted: usize,
+        /// What the server said, or that it said nothing.
+        why: String,
+    },
     /// A connection ended while nothing but rest was measured.
     Ended(Ending),
     /// The process may not open as many connections.
@@ -53,6 +62,9 @@ impl fmt::Display for BenchError {
                 "only {opened} of {wanted} connections could be opened: {ending}; is the server \
                  running, and may it have so many (--connections-max, descriptors)?"
             ),
+            Self::Joining { joined, wanted, why } => {
+                write!(f, "only {joined} of {wanted} connections are members: {why}")
+            }
             Self::Ended(ending) => {
                 write!(f, "a connection ended while memory was measured: {ending}")
             }

@@ -95,7 +95,7 @@ fn measure(args: &Args) -> Result<Report, BenchError> {
     let server = args.target.required_server()?;
     let clock = Clock::start();
     let mut progress = Progress::new();
-    let manner = Manner { look: STAMP_BYTES, deflate: args.deflate };
+    let manner = Manner { look: STAMP_BYTES, deflate: args.deflate, subprotocol: None };
     let mut fleet = Fleet::new(args.target.addr, manner, clock)?;
     let look = |fleet: &mut Fleet| settle(fleet, clock, SETTLE_US_MAX, || server.resident_bytes());
     fleet.open_all((0..args.warm_up_conns()).map(|nth| args.target_of(nth)), |_| {})?;
@@ -224,8 +224,12 @@ mod tests {
     fn look(patience_us: u64, next: impl Fn(u64) -> u64) -> Look {
         let clock = Clock::start();
         let address = "127.0.0.1:1".parse().expect("an address");
-        let mut fleet = Fleet::new(address, Manner { look: STAMP_BYTES, deflate: false }, clock)
-            .expect("a poll");
+        let mut fleet = Fleet::new(
+            address,
+            Manner { look: STAMP_BYTES, deflate: false, subprotocol: None },
+            clock,
+        )
+        .expect("a poll");
         let bytes = Cell::new(0);
         let resident = || Ok(bytes.replace(next(bytes.get())));
         settle(&mut fleet, clock, patience_us, resident).expect("nobody leaves")

@@ -2,7 +2,7 @@
 
 pub(super) use super::bounds::at_least_one;
 use super::bounds::{SECONDS_MAX, connections, positive, rate, seconds};
-use super::client::{Content, Masking, parse_template};
+use super::client::{Content, Masking, Protocol, parse_template};
 use super::clock::Clock;
 use super::crowd::Crowd;
 use super::error::BenchError;
@@ -62,9 +62,18 @@ pub(super) struct Args {
     /// Offer permessage-deflate; what is published is not compressed
     #[arg(long)]
     deflate: bool,
-    /// The path of a room's WebSocket
-    #[arg(long, value_name = "PATH", default_value = "/raw/{room}")]
-    path_template: String,
+    /// What is spoken in rooms
+    #[arg(
+        long, value_enum, default_value_t = Protocol::Raw,
+        conflicts_with_all = ["message_template", "join_template", "text", "content"]
+    )]
+    protocol: Protocol,
+    /// Ask for several messages in one frame, where the protocol is json
+    #[arg(long, requires = "protocol")]
+    batch: bool,
+    /// The path of a room's WebSocket [default: /raw/{room}, or /ws where the protocol is not raw]
+    #[arg(long, value_name = "PATH")]
+    path_template: Option<String>,
     /// What a message looks like, with {payload} and perhaps {room} in it
     #[arg(long, value_name = "TEXT", value_parser = parse_template)]
     message_template: Option<String>,
@@ -147,7 +156,7 @@ fn measure(target: &Target, shape: Shape, timing: Timing) -> Result<Report, Benc
 
 impl Args {
     fn shape(&self) -> Shape {
-        let window = self.window.unwrap_or(1);
+        let (window, path) = (self.window.unwrap_or(1), self.protocol.path_template());
         Shape {
             room: self.room.clone(),
             rooms: self.rooms,
@@ -158,8 +167,10 @@ impl Args {
             masking: if self.zero_mask { Masking::Zeros } else { Masking::Random },
             content: self.content,
             deflate: self.deflate,
+            protocol: self.protocol,
+            batch: self.batch,
             pace: self.rate.map_or(Pace::Window(window), Pace::Rate),
-            path: self.path_template.clone(),
+            path: self.path_template.as_deref().unwrap_or(path).to_owned(),
             message: self.message_template.clone(),
             join: self.join_template.clone(),
         }

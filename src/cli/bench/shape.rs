@@ -6,7 +6,7 @@
 use super::bounds::{
     ACCOUNTS_MAX, CONNECTIONS_MAX, SIZE_BYTES_MAX, UNDER_WAY_BYTES_MAX, path, product,
 };
-use super::client::{Content, Draft, Masking, STAMP_BYTES, fill};
+use super::client::{Content, Draft, Masking, Protocol, STAMP_BYTES, fill, text_draft};
 use super::pace::Pace;
 use crate::ws::DataKind;
 
@@ -26,6 +26,10 @@ pub(super) struct Shape {
     pub(super) content: Content,
     /// Whether members offer permessage-deflate.
     pub(super) deflate: bool,
+    /// What is spoken in rooms.
+    pub(super) protocol: Protocol,
+    /// Whether members ask for several messages in one frame.
+    pub(super) batch: bool,
     pub(super) pace: Pace,
     /// The request target, `{room}` for the room's name.
     pub(super) path: String,
@@ -82,9 +86,14 @@ impl Shape {
         fill(&self.path, &self.room_name(room))
     }
 
-    /// What is sent: one draft for all rooms, or one each where the template names the room.
+    /// What is sent: one draft for all rooms, or one each where a message names its room. Records
+    /// need the handles that joining gives.
     pub(super) fn drafts(&self) -> Vec<Draft> {
         match &self.message {
+            None if self.protocol == Protocol::Json => (0..)
+                .take(self.rooms)
+                .map(|room| text_draft(&self.room_name(room), self.size))
+                .collect(),
             None => vec![Draft::plain(self.kind, self.content, self.size)],
             Some(template) => (0..)
                 .take(self.rooms)
@@ -106,6 +115,8 @@ impl Shape {
             masking: Masking::Random,
             content: Content::Dots,
             deflate: false,
+            protocol: Protocol::Raw,
+            batch: false,
             pace: Pace::Window(1),
             path: "/raw/{room}".to_owned(),
             message: None,

@@ -7,7 +7,8 @@ use super::fleet::Manner;
 use super::walk::{Seen, Walk};
 use crate::cli::bench::clock::Clock;
 use crate::ws::{
-    self, Accepted, ClientHandshakeError, Decoded, Opcode, ProtocolError, Rsv1, check_response,
+    self, Accepted, ClientHandshakeError, Decoded, Opcode, ProtocolError, Rsv1,
+    check_response_speaking,
 };
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -313,8 +314,7 @@ impl Conn {
             State::Connecting(_) | State::Over => return Ok(()),
             State::Handshaking(handshake) => {
                 handshake.answer.extend_from_slice(input);
-                let offer = manner.offer();
-                match check_response(&handshake.answer, &handshake.key, offer)
+                match check_response_speaking(&handshake.answer, &handshake.key, manner.asked())
                     .map_err(Ending::Handshake)?
                 {
                     Decoded::Complete(Accepted { head_bytes, deflate }) => {

@@ -45,6 +45,12 @@ impl Draft {
         Self { opcode: Opcode::Text, payload, stamp_at }
     }
 
+    /// A binary message: `head`, then `bytes` bytes, the stamp in front of them.
+    pub(super) fn headed(head: &[u8], bytes: usize) -> Self {
+        let payload = [head, &vec![b'.'; bytes.max(STAMP_BYTES)]].concat();
+        Self { opcode: Opcode::Binary, payload, stamp_at: head.len() }
+    }
+
     /// Appends the message as a masked frame with that stamp.
     pub(crate) fn push(&mut self, out: &mut Vec<u8>, mark: Mark, stamp: &Stamp, mask: [u8; 4]) {
         let rest = self.payload.get_mut(self.stamp_at..).unwrap_or_default();

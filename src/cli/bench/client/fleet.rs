@@ -31,12 +31,14 @@ pub(crate) struct Manner {
     pub(crate) look: usize,
     /// Whether permessage-deflate is offered.
     pub(crate) deflate: bool,
+    /// The subprotocol that is asked for.
+    pub(crate) subprotocol: Option<&'static str>,
 }
 
 impl Manner {
-    /// What is offered in a handshake.
-    pub(super) fn offer(self) -> Option<DeflateOffer> {
-        self.deflate.then_some(OFFER)
+    /// What the handshake asks for beside a WebSocket.
+    pub(super) fn asked(self) -> (Option<DeflateOffer>, Option<&'static str>) {
+        (self.deflate.then_some(OFFER), self.subprotocol)
     }
 }
 
@@ -103,8 +105,8 @@ impl Fleet {
         let mut key = [0; 16];
         fastrand::fill(&mut key);
         let mut request = Vec::new();
-        let (host, offer) = (self.address.to_string(), self.manner.offer());
-        ws::client_request(&mut request, &host, target, &key, offer);
+        let host = self.address.to_string();
+        ws::client_request_speaking(&mut request, &host, target, &key, self.manner.asked());
         let stream = dial(self.address, self.dialled)?;
         self.dialled += 1;
         let mut conn = Conn::new(stream, key, request);

@@ -8,6 +8,7 @@ mod conn;
 mod dial;
 mod draft;
 mod fleet;
+mod native;
 mod stamp;
 mod tally;
 mod unpack;
@@ -16,6 +17,9 @@ mod walk;
 pub(super) use conn::{Brought, Ending, Happening, Masking, mask};
 pub(super) use draft::{Content, Draft, fill, parse_template};
 pub(super) use fleet::{Fleet, Manner};
+pub(super) use native::{
+    Answer, Protocol, answer, batch_request, join_request, record_draft, text_draft,
+};
 pub(super) use stamp::{Mark, STAMP_BYTES, Stamp};
 pub(super) use tally::{Faults, Receipt, Tally};
 pub(super) use unpack::Unpacker;

@@ -57,7 +57,7 @@ impl Hall {
     /// A room with one member, that speaks JSON and publishes strings of so many bytes.
     pub(crate) fn native(content_bytes: usize) -> Self {
         let mut hall = Self::new(1, content_bytes);
-        let key = hall.shard.handle_open(Admission::Served, hall.now);
+        let key = hall.shard.handle_open(Admission::Served, Trust::Stranger, hall.now);
         hall.input.clear();
         ws::client_request(&mut hall.input, "localhost", "/ws", b"the sample nonce", None);
         hall.shard.handle_bytes(key, &mut hall.input, hall.now);

@@ -3,9 +3,11 @@
 //! What is measured here is all that the broker itself does for a delivery, without a system call.
 
 use fanfare::auth::Trust;
-use fanfare::broker::{ConnKey, LoopId, Now};
+use fanfare::broker::{
+    ConnKey, LoopId, Now, PresenceMode, PresenceOptions, RoomOptions, RoomPolicies,
+};
 use fanfare::engine::{Admission, HashKey, Progress, Settings, Setup, Shard};
-use fanfare::limits::WRITEV_SLICES_MAX;
+use fanfare::limits::{ROOMS_PER_CONN_MAX, WRITEV_SLICES_MAX};
 use fanfare::ws::{self, Opcode};
 use std::hint::black_box;
 use std::io::IoSlice;
@@ -22,18 +24,25 @@ pub(crate) struct Hall {
 }
 
 impl Hall {
-    /// A room of so many members, the last of which publishes messages of so many bytes.
-    pub(crate) fn new(members: usize, payload_bytes: usize) -> Self {
+    /// One loop without connections.
+    fn of(settings: Settings) -> Self {
         let now = Now { mono_ms: 1_000, unix_ms: 1_000 };
         let setup = Setup {
             id: LoopId(0),
             loops: 1,
             room_key: HashKey([1, 2]),
             epoch_key: HashKey([3, 4]),
-            settings: Arc::new(Settings::default()),
+            settings: Arc::new(settings),
             stopwatch: || 0,
         };
-        let mut shard = Shard::new(setup, now);
+        let publisher = ConnKey { index: 0, generation: 0 };
+        let shard = Shard::new(setup, now);
+        Self { shard, publisher, frame: Vec::new(), input: Vec::new(), now }
+    }
+
+    /// A room of so many members, the last of which publishes messages of so many bytes.
+    pub(crate) fn new(members: usize, payload_bytes: usize) -> Self {
+        let Self { mut shard, now, .. } = Self::of(Settings::default());
         let mut publisher = None;
         for _ in 0..members {
             let key = shard.handle_open(Admission::Served, Trust::Stranger, now);
@@ -57,15 +66,8 @@ impl Hall {
     /// A room with one member, that speaks JSON and publishes strings of so many bytes.
     pub(crate) fn native(content_bytes: usize) -> Self {
         let mut hall = Self::new(1, content_bytes);
-        let key = hall.shard.handle_open(Admission::Served, Trust::Stranger, hall.now);
-        hall.input.clear();
-        ws::client_request(&mut hall.input, "localhost", "/ws", b"the sample nonce", None);
-        hall.shard.handle_bytes(key, &mut hall.input, hall.now);
-        hall.deliver();
-        let join = r#"{"type":"join-room","room":"native","history":0,"presence":false}"#;
-        hall.input.clear();
-        ws::push_masked_frame(&mut hall.input, Opcode::Text, join.as_bytes(), [1, 2, 3, 4]);
-        hall.shard.handle_bytes(key, &mut hall.input, hall.now);
+        let key = hall.open_native();
+        hall.send(key, r#"{"type":"join-room","room":"native","history":0,"presence":false}"#);
         hall.deliver();
         let content = ".".repeat(content_bytes);
         let text = format!(r#"{{"type":"room-message","room":"native","content":"{content}"}}"#);
@@ -75,6 +77,55 @@ impl Hall {
         let bytes = hall.tick(1);
         assert!(bytes > text.len(), "it comes back in an envelope: {bytes} bytes");
         hall
+    }
+
+    /// So many native members in one room, or one in each of so many; and one beside them that is in
+    /// none. Nobody is told who comes and goes.
+    pub(crate) fn crowded(members: usize, rooms: usize) -> Self {
+        let presence = PresenceOptions { mode: PresenceMode::Off, ..PresenceOptions::default() };
+        let options = RoomOptions { presence, ..RoomOptions::default() };
+        let policies = RoomPolicies::new(options, Vec::new());
+        let mut hall = Self::of(Settings { policies, ..Settings::default() });
+        let mut left = rooms;
+        for _ in 0..members.max(rooms.div_ceil(ROOMS_PER_CONN_MAX)) {
+            let key = hall.open_native();
+            for _ in 0..left.min(ROOMS_PER_CONN_MAX) {
+                let nth = if rooms > 1 { left } else { 1 };
+                left -= usize::from(rooms > 1);
+                hall.send(key, &format!(r#"{{"type":"join-room","room":"room-{nth}"}}"#));
+            }
+            hall.deliver();
+        }
+        hall.publisher = hall.open_native();
+        hall
+    }
+
+    /// Joins the first room, perhaps says something in it, and leaves it again. The bytes of it all.
+    pub(crate) fn errand(&mut self, publishes: bool) -> usize {
+        let key = self.publisher;
+        self.send(key, r#"{"type":"join-room","room":"room-1","id":1}"#);
+        let mut bytes = self.deliver();
+        if publishes {
+            self.send(key, r#"{"type":"room-message","room":"room-1","content":"hello","id":2}"#);
+            bytes += self.deliver();
+        }
+        self.send(key, r#"{"type":"leave-room","room":"room-1","id":3}"#);
+        bytes + self.deliver()
+    }
+
+    fn open_native(&mut self) -> ConnKey {
+        let key = self.shard.handle_open(Admission::Served, Trust::Stranger, self.now);
+        self.input.clear();
+        ws::client_request(&mut self.input, "localhost", "/ws", b"the sample nonce", None);
+        self.shard.handle_bytes(key, &mut self.input, self.now);
+        self.deliver();
+        key
+    }
+
+    fn send(&mut self, key: ConnKey, text: &str) {
+        self.input.clear();
+        ws::push_masked_frame(&mut self.input, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
+        self.shard.handle_bytes(key, &mut self.input, self.now);
     }
 
     /// One tick: so many messages come in at once, and go out to everybody. The bytes that went.

@@ -7,10 +7,13 @@ use super::log::{LOG_FORMATS, LOG_LEVELS, LogFilter};
 use super::setting::Setting;
 use super::value::{self, Value, Wanted};
 use super::{Accept, check, identity, listen, options};
+use crate::broker::RoomHandle;
 use crate::limits::{LOOPS_MAX, MESSAGE_BYTES_CEILING};
 
-/// Highest number of connections or rooms a config may ask for: slots are numbered by 32 bits.
+/// Highest number of connections a config may ask for: slots are numbered by 32 bits.
 const SLOTS_CEILING: u64 = u32::MAX as u64;
+/// Highest number of rooms: more have no handles, should one loop be home to all of them.
+const ROOMS_CEILING: u64 = RoomHandle::SLOTS as u64;
 /// Most bytes of history a config may ask for. Beyond it is a slip.
 const HISTORY_TOTAL_BYTES_CEILING: usize = 1 << 40;
 
@@ -119,7 +122,7 @@ pub static SETTINGS: [Setting; 45] = [
         default: "1000",
         meaning: "Rooms of one native connection",
         apply: |config, value| {
-            value::count(value, 1..=SLOTS_CEILING).map(|n| config.rooms_per_conn_max = n)
+            value::count(value, 1..=ROOMS_CEILING).map(|n| config.rooms_per_conn_max = n)
         },
     },
     Setting {

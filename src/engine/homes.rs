@@ -84,6 +84,8 @@ pub(crate) struct Homes {
     pub(super) drafted: Vec<RoomHandle>,
     pub(super) agenda: Agenda,
     pub(super) presence_grace_ms: u64,
+    /// Nothing waits any more.
+    pub(super) draining: bool,
     expiring: VecDeque<(RoomHandle, u64)>,
     /// Bytes that all histories keep.
     history_bytes: usize,
@@ -114,6 +116,7 @@ impl Homes {
             drafted: Vec::new(),
             agenda: Agenda::default(),
             presence_grace_ms: limits.presence_grace_ms,
+            draining: false,
             expiring: VecDeque::new(),
             history_bytes: 0,
             oldest: BinaryHeap::new(),
@@ -267,6 +270,9 @@ impl Homes {
         home.room.leave(from, encoding, count);
         if home.room.members() == 0 {
             home.used_ms = now.mono_ms;
+            if home.past.as_ref().is_some_and(|past| past.is_bare()) {
+                home.past = None;
+            }
             self.expire_later(handle, now);
         }
     }

@@ -18,6 +18,17 @@ pub(crate) struct Past {
     pub(crate) diff_due: bool,
 }
 
+impl Past {
+    /// Whether there is nothing in it that a room without members needs.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.history.is_empty()
+            && self.presence.as_ref().is_none_or(|presence| presence.users() == 0)
+            && self.dedupe.is_empty()
+            && !self.draft.is_due
+            && !self.diff_due
+    }
+}
+
 /// Messages that wait for a batch, as their JSON, with a comma between any two.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {

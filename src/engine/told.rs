@@ -8,12 +8,14 @@ use super::homes::Homes;
 use super::past::Past;
 use super::staging::{LeftOut, LineId};
 use crate::broker::{Change, Form, Now, PresenceMode, RoomHandle, User};
-use crate::limits::HISTORY_SEGMENT_BYTES;
 use crate::protocol::json;
 use crate::ws::{Opcode, push_frame_with};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
+
+/// What an empty draft keeps allocated, to be filled again.
+const DRAFT_BYTES_KEPT: usize = 4 * 1024;
 
 /// What is due at some time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -220,7 +222,7 @@ impl Homes {
             let line = (handle, &mut home.line);
             self.staging.push_batch(line, start, draft.messages, left_out);
         }
-        draft.clear(HISTORY_SEGMENT_BYTES);
+        draft.clear(DRAFT_BYTES_KEPT);
     }
 
     /// At the end of a tick: sends what was collected in it, or sees to it that it is sent in time.
@@ -230,7 +232,7 @@ impl Homes {
             let Some(home) = self.rooms.get_mut(handle.slot, handle.generation) else { continue };
             let interval_ms = u64::from(home.options.batch.interval_ms);
             let Some(past) = &mut home.past else { continue };
-            if interval_ms == 0 {
+            if interval_ms == 0 || self.draining {
                 self.flush(handle);
             } else if past.draft.messages > 0 && !past.draft.is_due {
                 past.draft.is_due = true;
@@ -243,6 +245,7 @@ impl Homes {
 
     /// Sends all that waits for a batch: nobody is to wait for it any more.
     pub(crate) fn flush_all(&mut self) {
+        self.draining = true;
         let due: Vec<(u32, u32)> = self
             .agenda
             .due

@@ -32,6 +32,8 @@ enum Work {
     Join(usize),
     /// A native connection joins one of so many rooms, publishes in it and leaves it.
     Room(usize),
+    /// So many members of a room, all but one, lose their connections in the same tick.
+    Crash(usize),
 }
 
 /// The most instructions that one delivery or visit may take. A tenth above what was measured; to
@@ -45,8 +47,11 @@ const CEILINGS: [(Work, f64); 4] = [
 ];
 
 /// Work that may not grow with the crowd: the same among few and among many.
-const CONSTANT: [(Work, Work); 2] =
-    [(Work::Join(1), Work::Join(10_000)), (Work::Room(1), Work::Room(10_000))];
+const CONSTANT: [(Work, Work); 3] = [
+    (Work::Join(1), Work::Join(10_000)),
+    (Work::Room(1), Work::Room(10_000)),
+    (Work::Crash(100), Work::Crash(10_000)),
+];
 /// How much it may: memory that is not at hand costs instructions too (allocators, larger numbers).
 const GROWTH_MAX: f64 = 1.25;
 
@@ -91,8 +96,9 @@ fn uncounted(out: &mut impl Write) -> ExitCode {
 
 /// Instructions of one unit of that work.
 fn each(work: Work) -> Option<f64> {
-    let (few, many) = count(work, ROUNDS_FEW).zip(count(work, ROUNDS_MANY))?;
-    let units = (ROUNDS_MANY - ROUNDS_FEW) * work.units() as u64;
+    let (few, many) = work.rounds();
+    let units = (many - few) * work.units() as u64;
+    let (few, many) = count(work, few).zip(count(work, many))?;
     Some((many - few) as f64 / units as f64)
 }
 
@@ -102,6 +108,7 @@ impl Work {
             "visit" => Self::Visit,
             "json" => Self::PublishJson,
             raw if raw.starts_with("join") => Self::Join(crowd(raw, "join")),
+            raw if raw.starts_with("crash") => Self::Crash(crowd(raw, "crash")),
             raw if raw.starts_with("room") => Self::Room(crowd(raw, "room")),
             messages => Self::Deliver(messages.parse().expect("a number of messages")),
         }
@@ -114,6 +121,7 @@ impl Work {
             Self::Visit => Hall::new(1, PAYLOAD_BYTES),
             Self::Join(members) => Hall::crowded(members, 1),
             Self::Room(rooms) => Hall::crowded(1, rooms),
+            Self::Crash(members) => Hall::gathered(members),
         };
         for _ in 0..rounds {
             match self {
@@ -122,14 +130,26 @@ impl Work {
                 Self::Visit => hall.visit(),
                 Self::Join(_) => hall.errand(false),
                 Self::Room(_) => hall.errand(true),
+                Self::Crash(_) => hall.crash(),
             };
         }
     }
 
-    /// Deliveries or visits in a round.
+    /// Few rounds and many.
+    const fn rounds(self) -> (u64, u64) {
+        match self {
+            Self::Crash(_) => (0, 1),
+            Self::Deliver(_) | Self::PublishJson | Self::Visit | Self::Join(_) | Self::Room(_) => {
+                (ROUNDS_FEW, ROUNDS_MANY)
+            }
+        }
+    }
+
+    /// Deliveries, visits or members in a round.
     const fn units(self) -> usize {
         match self {
             Self::Deliver(messages) => MEMBERS * messages,
+            Self::Crash(members) => members,
             Self::PublishJson | Self::Visit | Self::Join(_) | Self::Room(_) => 1,
         }
     }
@@ -145,6 +165,7 @@ impl fmt::Display for Work {
             Self::Visit => write!(f, "handshake, join and close"),
             Self::Join(members) => write!(f, "join and leave, {members} members"),
             Self::Room(rooms) => write!(f, "join, publish and leave, {rooms} rooms"),
+            Self::Crash(members) => write!(f, "one of {members} members that are lost at once"),
         }
     }
 }
@@ -161,6 +182,7 @@ fn count(work: Work, rounds: u64) -> Option<u64> {
         Work::Visit => "visit".to_owned(),
         Work::Join(members) => format!("join{members}"),
         Work::Room(rooms) => format!("room{rooms}"),
+        Work::Crash(members) => format!("crash{members}"),
     };
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])

@@ -20,6 +20,8 @@ pub(crate) struct Hall {
     frame: Vec<u8>,
     /// A copy of the frame that the shard may unmask.
     input: Vec<u8>,
+    /// Those who will be lost.
+    crowd: Vec<ConnKey>,
     now: Now,
 }
 
@@ -37,7 +39,7 @@ impl Hall {
         };
         let publisher = ConnKey { index: 0, generation: 0 };
         let shard = Shard::new(setup, now);
-        Self { shard, publisher, frame: Vec::new(), input: Vec::new(), now }
+        Self { shard, publisher, frame: Vec::new(), input: Vec::new(), crowd: Vec::new(), now }
     }
 
     /// A room of so many members, the last of which publishes messages of so many bytes.
@@ -55,7 +57,7 @@ impl Hall {
         let payload = vec![b'.'; payload_bytes];
         ws::push_masked_frame(&mut frame, Opcode::Binary, &payload, [1, 2, 3, 4]);
         let publisher = publisher.expect("at least one member");
-        let mut hall = Self { shard, publisher, frame, input: Vec::new(), now };
+        let mut hall = Self { shard, publisher, frame, input: Vec::new(), crowd: Vec::new(), now };
         hall.deliver();
         let bytes = hall.tick(1);
         let frame_bytes = ws::frame_bytes(payload_bytes);
@@ -98,6 +100,27 @@ impl Hall {
         }
         hall.publisher = hall.open_native();
         hall
+    }
+
+    /// So many native members of a room in which who comes and goes is told of as usual, and one more.
+    pub(crate) fn gathered(members: usize) -> Self {
+        let mut hall = Self::of(Settings::default());
+        for _ in 0..=members {
+            let key = hall.open_native();
+            hall.send(key, r#"{"type":"join-room","room":"room-1"}"#);
+            hall.deliver();
+            hall.crowd.push(key);
+        }
+        hall.publisher = hall.crowd.pop().expect("one more");
+        hall
+    }
+
+    /// All but one are gone at once. The bytes that the one is told.
+    pub(crate) fn crash(&mut self) -> usize {
+        for key in std::mem::take(&mut self.crowd) {
+            self.shard.handle_error(key, self.now);
+        }
+        self.deliver()
     }
 
     /// Joins the first room, perhaps says something in it, and leaves it again. The bytes of it all.

@@ -59,7 +59,7 @@ impl Shard {
                 self.say_in(key, native, (&room, id), &said, now)
             }
             Ask::Join { room, since, history, presence, echo } => {
-                let wish = Wish { since, history, presence, echo };
+                let wish = Wish { since, history, presence, echo, pressing: false };
                 self.join_native(key, native, (&room, id), wish, now)
             }
             Ask::Leave { room } => self.leave_native(key, native, (&room, id), now),
@@ -213,7 +213,7 @@ impl Shard {
         if matches!(stands, Stands::Pending) {
             return Go::Wait { pause: Pause::Answer, from: 0 };
         }
-        if !self.may_send_to(home) {
+        if !wish.pressing && !self.may_send_to(home) {
             return Go::Wait { pause: Pause::Credit(home), from: 0 };
         }
         let encoding = self.encoding_in(key, native, name);
@@ -408,6 +408,8 @@ pub(super) struct Wish {
     pub(super) history: Option<u32>,
     pub(super) presence: Option<bool>,
     pub(super) echo: Option<bool>,
+    /// Whether it goes without credit: nobody is there to ask again.
+    pub(super) pressing: bool,
 }
 
 /// An error that is about no field and no room.

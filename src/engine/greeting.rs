@@ -58,7 +58,8 @@ impl Shard {
         self.welcome(key, &native, None, now);
         let settings = Arc::clone(&self.settings);
         for room in &settings.native.default_rooms {
-            let wish = Wish { since: None, history: None, presence: None, echo: None };
+            let wish =
+                Wish { since: None, history: None, presence: None, echo: None, pressing: true };
             self.join_native(key, &mut native, (room.as_str(), None), wish, now);
         }
         self.open_websocket(key, Phase::Native(native), now);

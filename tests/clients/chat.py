@@ -141,8 +141,14 @@ class User:
         if said.get("id") != "hello":
             self.offered = said["session"]
             await self.greet()
-        elif not self.resumes() or said["session"] != self.session:
-            self.offered = said["session"]
+            return
+        self.offered = said["session"]
+        resumed = self.resumes() and said["session"] == self.session
+        rooms = said.get("rooms", []) if resumed else []
+        room = next((room for room in rooms if room["room"] == self.room), None)
+        if room:
+            await self.became_member(room)
+        else:  # Nothing to go on with, or it was cut off before it was a member.
             await self.join()
 
     async def became_member(self, said):

@@ -181,6 +181,11 @@ export class User {
     } else if (said.session !== this.#session) {
       this.#offered = said.session; // The old one is no more.
       this.#join();
+    } else {
+      this.#offered = said.session;
+      const room = said.rooms.find(({ room }) => room === this.room);
+      if (room) this.#becameMember(room);
+      else this.#join(); // It was cut off before it was a member.
     }
   }
 

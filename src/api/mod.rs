@@ -11,10 +11,10 @@ mod payload;
 
 pub use answer::{
     METRICS_CONTENT_TYPE, draining, healthy, metrics, over_capacity, published, ready, room_limit,
-    unhealthy,
+    told, unanswered, unhealthy,
 };
 pub use intent::{Intent, decide};
-pub use payload::check_payload;
+pub use payload::{Notification, check_payload};
 
 #[cfg(test)]
 mod replay;

@@ -2,10 +2,10 @@
 //! what waits for the next.
 //!
 //! Not here: what is done with a connection that loses its session (`engine`). Invariants: a
-//! session is known to its own user only; what an old connection says of a session that has moved
+//! session is known to its own user only, a guest's to every guest who can name it; what an old connection says of a session that has moved
 //! on is ignored; at most [`SESSIONS_PARKED_MAX`] wait, and the oldest end first.
 
-use super::{ConnKey, LoopId, Position, RoomName, User};
+use super::{ConnKey, LoopId, Position, Role, RoomName, User};
 use crate::limits::SESSIONS_PARKED_MAX;
 use hashbrown::HashTable;
 use hashbrown::hash_table::{Entry, OccupiedEntry};
@@ -117,6 +117,14 @@ impl fmt::Debug for SessionId {
     }
 }
 
+impl Parked {
+    /// Roughly what it weighs.
+    pub fn bytes(&self) -> usize {
+        let names: usize = self.rooms.iter().map(|room| room.name.as_str().len()).sum();
+        size_of::<Self>() + self.rooms.len() * size_of::<ParkedRoom>() + names
+    }
+}
+
 impl Sessions {
     /// No sessions.
     pub const fn new() -> Self {
@@ -166,12 +174,13 @@ impl Sessions {
         found.map(OccupiedEntry::remove).is_some()
     }
 
-    /// Asks for a session, for `user`. What waited is handed out once; until [`Self::resume`] the
+    /// Asks for a session, for `user`; who knows a guest's session is that guest. What waited is handed out once; until [`Self::resume`] the
     /// session goes on ageing. A live one stays where it is until then.
     pub fn take(&mut self, id: SessionId, user: &User) -> Taken {
         let Some(mut occupied) = self.find(id) else { return Taken::Unknown };
         let session = occupied.get_mut();
-        if session.user.id() != user.id() {
+        let are_guests = [session.user.role(), user.role()] == [Role::Guest; 2];
+        if session.user.id() != user.id() && !are_guests {
             return Taken::Unknown;
         }
         match &mut session.state {
@@ -249,7 +258,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Role;
     use fastrand::Rng;
 
     const TIMEOUT_MS: u64 = 100;
@@ -410,6 +418,15 @@ mod tests {
         assert_eq!(sessions.take(id, &user("eve")), Taken::Unknown);
         assert_eq!(tag(&sessions.take(id, &ada)), Some(1));
         assert_eq!(sessions.take(id, &ada), Taken::Unknown);
+    }
+
+    #[test]
+    fn a_guest_is_whoever_knows_its_session_and_has_no_other_name() {
+        let (mut sessions, guest, id) = (Sessions::new(), Arc::new(User::guest(1)), SessionId(5));
+        sessions.register(id, &guest, at(1).0, at(1).1);
+        sessions.park(id, at(1), parked(&guest, 1), 0);
+        assert_eq!(sessions.take(id, &user("ada")), Taken::Unknown);
+        assert_eq!(tag(&sessions.take(id, &User::guest(2))), Some(1));
     }
 
     #[test]

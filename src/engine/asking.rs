@@ -9,7 +9,7 @@ use super::batch::{Say, Span, Wire};
 use super::hash::home_of;
 use super::joined::{Membership, PendingJoin, Standing};
 use super::members::{Place, RoomMembers};
-use super::native::{Go, Native};
+use super::native::{Beats, Go, Native, prove};
 use super::session::Pause;
 use super::shard::Shard;
 use crate::broker::{
@@ -101,6 +101,11 @@ impl Shard {
                 Go::On
             }
             Ask::Heartbeat => {
+                if native.beats == Beats::Asked && id.is_none() {
+                    native.beats = Beats::Messages; // An answer is not answered.
+                    prove(native);
+                    return Go::On;
+                }
                 self.answer_now(key, |out| json::push_heartbeat(out, id));
                 Go::On
             }
@@ -383,7 +388,7 @@ impl Shard {
     }
 
     /// The encoding in which a connection gets a room that it joins now.
-    fn encoding_in(&self, key: ConnKey, native: &Native, name: &str) -> Encoding {
+    pub(super) fn encoding_in(&self, key: ConnKey, native: &Native, name: &str) -> Encoding {
         let session = self.sessions.get(key.index, key.generation);
         let encoding = native.encoding(session.map_or(Encoding::RAW, |session| session.encoding));
         match self.settings.policies.options(name).compression {

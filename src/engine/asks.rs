@@ -4,6 +4,7 @@
 //! their own (`HomeCommand::Say`), as they are what there is most of.
 
 use super::batch::Say;
+use super::sessions::SessionAsk;
 use crate::broker::{ConnKey, Encoding, Position, ReceiptStatus, RoomHandle, RoomName, User};
 use crate::protocol::json::Created;
 use std::sync::Arc;
@@ -59,6 +60,7 @@ pub(crate) enum What {
         before: Option<u64>,
         since: Option<Position>,
     },
+    Session(SessionAsk),
 }
 
 /// A join, or another one by who is a member already.
@@ -79,13 +81,15 @@ pub(crate) struct Join {
 impl Asked {
     /// Bytes that it brings along, for the credit and the inbox.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.id.as_ref().map_or(0, |id| id.len())
+        let left = if let What::Session(ask) = &self.what { ask.bytes() } else { 0 };
+        size_of::<Self>() + self.id.as_ref().map_or(0, |id| id.len()) + left
     }
 
-    /// The bytes of credit that it takes; a leave takes none.
+    /// The bytes of credit that it takes; leaves take none, and sessions, of which each connection
+    /// has one.
     pub(crate) fn spends(&self) -> Option<usize> {
         match self.what {
-            What::Leave { .. } => None,
+            What::Leave { .. } | What::Session(_) => None,
             What::Join(_)
             | What::Create { .. }
             | What::Typing { .. }

@@ -264,10 +264,20 @@ impl Shard {
             return self.push_reply(from, Reply::JoinRefused { key });
         };
         let Some(home) = self.homes.join(room, from, encoding) else { return };
-        let (seq, options, name) = (home.room.seq(), *home.options, home.name.clone());
+        let (epoch, seq) = (home.room.epoch(), home.room.seq());
+        let (options, name) = (*home.options, home.name.clone());
         if let Some(batch) = self.outgoing.get_mut(from.index()) {
-            let native = None;
-            batch.push_joined(JoinReply { key, room, name, hash, encoding, seq, options, native });
+            batch.push_joined(JoinReply {
+                key,
+                room,
+                name,
+                hash,
+                encoding,
+                epoch,
+                seq,
+                options,
+                native: None,
+            });
         }
     }
 

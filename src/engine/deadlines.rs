@@ -39,6 +39,7 @@ impl Shard {
             self.handle_due(ConnKey { index, generation }, tick, now);
         }
         self.homes.handle_due(now);
+        self.expire_sessions(now);
         self.counters.rooms_deleted += self.homes.expire(now) as u64;
         self.expire_gathers(now);
     }
@@ -67,6 +68,7 @@ impl Shard {
             timer,
             self.homes.next_expiry_ms().map(until),
             self.homes.next_due_ms().map(until),
+            self.next_session_expiry_ms().map(until),
             self.gathers.next_deadline_ms().map(until),
         ]
         .into_iter()
@@ -111,9 +113,11 @@ impl Shard {
             Verdict::Ping => {
                 self.counters.pings_out += 1;
                 self.mark_sent(key);
-                self.push_control(key, Content::Control, |out| {
-                    ws::push_frame(out, ws::Opcode::Ping, &[]);
-                });
+                if !self.ask_by_message(key) {
+                    self.push_control(key, Content::Control, |out| {
+                        ws::push_frame(out, ws::Opcode::Ping, &[]);
+                    });
+                }
             }
             Verdict::End(Disconnect::CloseTimeout) => {
                 return self.close_now(key, Disconnect::CloseTimeout, now);

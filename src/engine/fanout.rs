@@ -34,6 +34,7 @@ impl Shard {
         for room in fresh {
             self.members.settle(room);
         }
+        self.handle_steps(now);
         self.end_doomed(now);
     }
 
@@ -65,7 +66,7 @@ impl Shard {
         let mut given = 0;
         for &index in room.conns.iter().take(settled) {
             let Some(session) = self.sessions.at_mut(index) else { continue };
-            if session.blocked || session.left_out || session.apart {
+            if session.blocked || session.left_out || session.apart || session.corked {
                 self.special.push((index, run.start));
                 continue;
             }

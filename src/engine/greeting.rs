@@ -4,7 +4,7 @@
 
 use super::asking::Wish;
 use super::joined::{Joined, Standing};
-use super::native::{Go, Native, Speaks};
+use super::native::{Beats, Go, Native, Speaks};
 use super::session::Phase;
 use super::shard::Shard;
 use crate::broker::{ConnKey, Now, SessionId, User};
@@ -51,10 +51,13 @@ impl Shard {
             held: None,
             in_flight: 0,
             tickets: 0,
+            resuming: None,
+            beats: Beats::Pings,
             batch: false,
             watches: false,
         });
         self.counters.natives += 1;
+        self.begin_session(key, &native, now);
         self.welcome(key, &native, None, now);
         let settings = Arc::clone(&self.settings);
         for room in &settings.native.default_rooms {
@@ -88,7 +91,7 @@ impl Shard {
         let settings = &self.settings;
         Welcome {
             id,
-            session: Some(session),
+            session: self.keeps_sessions().then_some(session),
             version: env!("CARGO_PKG_VERSION"),
             time_ms: now.unix_ms,
             heartbeat_interval_ms: settings.heartbeat_interval_ms,
@@ -113,6 +116,14 @@ impl Shard {
         hello: &Hello<'_>,
         now: Now,
     ) -> Go {
+        native.beats = match hello.heartbeat {
+            Some(true) => Beats::Messages,
+            Some(false) => Beats::Pings,
+            None => native.beats,
+        };
+        if let Some(go) = self.resume(key, native, id, hello, now) {
+            return go;
+        }
         native.batch = hello.batch.unwrap_or(native.batch);
         self.welcome(key, native, id, now);
         Go::On
@@ -121,6 +132,7 @@ impl Shard {
     /// What has to be done where a native connection ends.
     pub(super) fn end_native(&mut self, key: ConnKey, native: &Native, now: Now) {
         self.counters.natives -= 1;
+        self.end_session(key, native, now);
         self.leave_all(key, native, now);
     }
 
@@ -129,6 +141,17 @@ impl Shard {
         let window_ms = self.settings.drain_window_ms.max(1);
         let after_ms = 1_000 + self.guest_number(self.id, key) % window_ms; // Spread.
         self.answer_now(key, |out| json::push_advice(out, after_ms, AdviceReason::Drain, &[]));
+    }
+
+    /// Asks a native client for a sign of life by a message, if that is how it wants to be asked.
+    pub(super) fn ask_by_message(&mut self, key: ConnKey) -> bool {
+        let Some(native) = self.native(key) else { return false };
+        if native.beats == Beats::Pings {
+            return false;
+        }
+        native.beats = Beats::Asked;
+        self.answer_now(key, |out| json::push_heartbeat(out, None));
+        true
     }
 
     /// Before a ping: if all that was queued went out, the pong will prove that it was read.

@@ -29,6 +29,7 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct RoomMembers {
     pub(crate) handle: RoomHandle,
+    pub(crate) epoch: u64,
     pub(crate) name: RoomName,
     /// The keyed hash of its name.
     pub(crate) hash: u64,
@@ -163,12 +164,13 @@ impl Members {
     }
 
     fn open(&mut self, reply: &JoinReply) -> LocalRoom {
-        let JoinReply { room: handle, encoding, hash: name_hash, options, seq, .. } = *reply;
+        let JoinReply { room: handle, encoding, hash: name_hash, options, epoch, seq, .. } = *reply;
         if let Some((room, _)) = self.find(handle, encoding) {
             return room;
         }
         let members = RoomMembers {
             handle,
+            epoch,
             name: reply.name.clone(),
             hash: name_hash,
             encoding,
@@ -216,6 +218,7 @@ mod tests {
             name: RoomName::parse("room").expect("a name"),
             hash: 0,
             encoding,
+            epoch: 0,
             seq: 0,
             options: RoomOptions::default(),
             native: None,

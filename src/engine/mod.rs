@@ -38,9 +38,11 @@ mod people;
 mod publication;
 mod records;
 mod requests;
+mod resuming;
 #[cfg(test)]
 mod rig;
 mod session;
+mod sessions;
 mod settings;
 mod shard;
 mod staging;

@@ -47,7 +47,13 @@ impl Shard {
     /// Milliseconds until the shard wants another tick; `None` when nothing is due.
     pub fn poll_timeout(&self, now: Now) -> Option<u64> {
         let staged = self.homes.staged_bytes() > 0; // By who was let go on as the tick ended.
-        if staged || !self.resumed.is_empty() || !self.actions.is_empty() || self.has_dirty() {
+        let has_steps = !self.steps.is_empty();
+        if staged
+            || has_steps
+            || !self.resumed.is_empty()
+            || !self.actions.is_empty()
+            || self.has_dirty()
+        {
             return Some(0);
         }
         // What a write left behind (a leave), what stands behind a batch that was taken at last

@@ -34,7 +34,6 @@ impl Shard {
         for room in fresh {
             self.members.settle(room);
         }
-        self.handle_steps(now);
         self.end_doomed(now);
     }
 

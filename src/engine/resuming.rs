@@ -140,7 +140,8 @@ impl Shard {
         Some(Go::On) // Nothing more is read until that is answered.
     }
 
-    /// Does what of resumes has become possible.
+    /// Does what of resumes has become possible: before the rooms' messages of this tick are laid out,
+    /// so that who joins now gets none of them twice.
     pub(super) fn handle_steps(&mut self, now: Now) {
         for (key, step) in std::mem::take(&mut self.steps) {
             match step {
@@ -153,21 +154,18 @@ impl Shard {
                 Step::Complete => self.complete(key, now),
             }
         }
+        self.end_doomed(now);
     }
 
     /// Becomes the session that its home has handed over, or goes on as it is.
     fn take_up(&mut self, key: ConnKey, session: SessionId, parked: Option<Box<Parked>>, now: Now) {
-        let waits = self
-            .native(key)
-            .and_then(|native| native.resuming.as_ref())
-            .is_some_and(|resuming| resuming.session == session && resuming.rejoining.is_none());
-        let Some(mut native) = self.take_native(key).filter(|_| waits) else {
-            if let Some(parked) = parked {
-                let user = Arc::clone(&parked.user);
-                self.tell_session(key, &user, SessionAsk::End(session, Some(parked)), now);
-            }
-            return;
-        };
+        let waits =
+            |resuming: &Resuming| resuming.session == session && resuming.rejoining.is_none();
+        let resuming = self.native(key).and_then(|native| native.resuming.as_deref());
+        if !resuming.is_some_and(waits) {
+            return self.give_back(key, session, parked, now);
+        }
+        let Some(mut native) = self.take_native(key) else { return };
         let Some(mut resuming) = native.resuming.take() else { return };
         let Some(parked) = parked else {
             native.batch = resuming.batch.unwrap_or(native.batch);
@@ -196,6 +194,19 @@ impl Shard {
         if is_complete {
             self.complete(key, now);
         }
+    }
+
+    /// Leaves a session behind that was handed to a connection which has ended meanwhile.
+    fn give_back(
+        &mut self,
+        key: ConnKey,
+        session: SessionId,
+        parked: Option<Box<Parked>>,
+        now: Now,
+    ) {
+        let Some(parked) = parked else { return };
+        let user = Arc::clone(&parked.user);
+        self.tell_session(key, &user, SessionAsk::End(session, Some(parked)), now);
     }
 
     /// Asks the session's rooms to count the connection in, as far as there is credit; says what it
@@ -425,3 +436,7 @@ impl Letter {
         self.text.extend_from_slice(&past.tail);
     }
 }
+
+#[cfg(test)]
+#[path = "resuming_tests.rs"]
+mod tests;

@@ -4,10 +4,11 @@
 use super::super::batch::Batch;
 use super::super::hash::HashKey;
 use super::super::rig::Rig;
+use super::super::session::Pause;
 use super::super::settings::Settings;
 use super::super::shard::{Admission, Progress, Setup, Shard};
 use crate::auth::Trust;
-use crate::broker::{ConnKey, LoopId, Now, RoomOptions, RoomPolicies};
+use crate::broker::{ConnKey, LoopId, Now, RoomName, RoomOptions, RoomPolicies};
 use crate::limits::SESSION_TIMEOUT_MS;
 use crate::ws::{self, Opcode};
 use serde_json::{Value, json};
@@ -68,8 +69,9 @@ impl Rig {
     }
 
     fn told(&mut self, key: ConnKey) -> Vec<Value> {
-        self.shard.end_tick(self.now);
-        self.shard.end_tick(self.now);
+        for _ in 0..6 {
+            self.shard.end_tick(self.now);
+        }
         objects(&mut self.read_all(key))
     }
 
@@ -118,7 +120,9 @@ fn a_session_comes_back_with_its_rooms_and_what_it_missed_in_one_welcome() {
     for (positions, missed) in [(json!({}), vec![1, 2, 3]), (json!({"a": 2}), vec![3])] {
         let named = positions["a"].as_u64();
         let positions = match named {
-            Some(seq) => json!({"a": {"epoch": joined[0]["epoch"], "seq": seq}, "never": {"epoch": joined[0]["epoch"], "seq": 1}}),
+            Some(seq) => {
+                json!({"a": {"epoch": joined[0]["epoch"], "seq": seq}, "never": {"epoch": joined[0]["epoch"], "seq": 1}})
+            }
             None => positions,
         };
         let (back, _) = rig.native();
@@ -315,6 +319,12 @@ impl Net {
         while self.shards[at].poll_notice().is_some() {}
     }
 
+    /// Whether its loop would read that connection.
+    fn reads(&mut self, at: usize, key: ConnKey) -> bool {
+        let session = self.shards[at].session(key);
+        session.is_some_and(|session| session.pause == Pause::No && session.unread.is_none())
+    }
+
     fn settle(&mut self) {
         for _ in 0..12 {
             for at in 0..self.shards.len() {
@@ -433,19 +443,24 @@ fn clients_that_are_cut_at_any_time_miss_nothing_and_get_nothing_twice() {
             net.settle();
             client.read(&mut net, seed);
         }
+        let mut half_open = Vec::new();
         for nth in 0..150 {
             let at = dice.usize(..loops);
             let client = dice.usize(..clients.len());
             match dice.u8(..10) {
                 0 => {
                     // Cut, or left half-open: then only the broker finds out.
-                    if let Some((at, key)) = clients[client].conn.take().filter(|_| dice.bool()) {
-                        net.shards[at].handle_error(key, net.now);
+                    let old = clients[client].conn.take().expect("it has been opened");
+                    match dice.bool() {
+                        true => net.shards[old.0].handle_error(old.1, net.now),
+                        false => half_open.push(old),
                     }
                     clients[client].open(&mut net, at);
                 }
                 1..4 => {
-                    if let Some((at, key)) = clients[client].conn {
+                    if let Some((at, key)) = clients[client].conn
+                        && net.reads(at, key)
+                    {
                         let room = *dice.choice(&["a", "b", "c"]).expect("rooms");
                         net.shards[at].handle_bytes(key, &mut text(&publish(room, nth)), net.now);
                     }
@@ -462,8 +477,8 @@ fn clients_that_are_cut_at_any_time_miss_nothing_and_get_nothing_twice() {
         }
         let known: Vec<_> = clients.iter().map(|client| &client.rooms).collect();
         assert!(known.iter().all(|rooms| *rooms == known[0]), "seed {seed}: {known:?}");
-        for client in &mut clients {
-            let (at, key) = client.conn.take().expect("it is there");
+        half_open.extend(clients.iter().filter_map(|client| client.conn));
+        for (at, key) in half_open {
             net.shards[at].handle_error(key, net.now);
         }
         net.settle();

@@ -80,6 +80,8 @@ pub struct Sessions {
 #[derive(Debug)]
 struct Session {
     id: SessionId,
+    /// When its connection asked for it.
+    asked_ms: u64,
     user: Arc<User>,
     state: State,
 }
@@ -133,7 +135,8 @@ impl Sessions {
 
     /// Begins a session of `user` on that connection. `id` is drawn for it alone.
     pub fn register(&mut self, id: SessionId, user: &Arc<User>, loop_id: LoopId, key: ConnKey) {
-        let session = Session { id, user: Arc::clone(user), state: State::Live(loop_id, key) };
+        let session =
+            Session { id, asked_ms: 0, user: Arc::clone(user), state: State::Live(loop_id, key) };
         match self.entry(id) {
             Entry::Vacant(vacant) => drop(vacant.insert(session)),
             Entry::Occupied(mut occupied) => {
@@ -175,12 +178,14 @@ impl Sessions {
     }
 
     /// Asks for a session, for `user`; who knows a guest's session is that guest. What waited is handed out once; until [`Self::resume`] the
-    /// session goes on ageing. A live one stays where it is until then.
-    pub fn take(&mut self, id: SessionId, user: &User) -> Taken {
+    /// session goes on ageing. A live one stays where it is until then, and is unknown to who asked
+    /// before the connection that has it did: loops may be heard in another order.
+    pub fn take(&mut self, id: SessionId, user: &User, asked_ms: u64) -> Taken {
         let Some(mut occupied) = self.find(id) else { return Taken::Unknown };
         let session = occupied.get_mut();
         let are_guests = [session.user.role(), user.role()] == [Role::Guest; 2];
-        if session.user.id() != user.id() && !are_guests {
+        let is_late = asked_ms < session.asked_ms;
+        if is_late || session.user.id() != user.id() && !are_guests {
             return Taken::Unknown;
         }
         match &mut session.state {
@@ -191,9 +196,16 @@ impl Sessions {
 
     /// Moves a session to a connection, from another one or from waiting. False: there is no such
     /// session.
-    pub fn resume(&mut self, id: SessionId, loop_id: LoopId, key: ConnKey) -> bool {
+    pub fn resume(
+        &mut self,
+        id: SessionId,
+        (loop_id, key): (LoopId, ConnKey),
+        asked_ms: u64,
+    ) -> bool {
         let Some(mut occupied) = self.find(id) else { return false };
-        let old = std::mem::replace(&mut occupied.get_mut().state, State::Live(loop_id, key));
+        let session = occupied.get_mut();
+        session.asked_ms = asked_ms;
+        let old = std::mem::replace(&mut session.state, State::Live(loop_id, key));
         self.stop_waiting(&old);
         true
     }
@@ -364,12 +376,12 @@ mod tests {
                 sessions.forget(SessionId(id), at(key)) == (before > reference.0.len())
             }
             3 => {
-                let taken = sessions.take(SessionId(id), &users[owner]);
+                let taken = sessions.take(SessionId(id), &users[owner], 0);
                 taken == reference.take(id, owner)
             }
             4 => {
                 let held = reference.held(id).map(|(.., held)| *held = Held::Live(key));
-                sessions.resume(SessionId(id), loop_id, conn) == held.is_some()
+                sessions.resume(SessionId(id), (loop_id, conn), 0) == held.is_some()
             }
             _ => sessions.expire(mono_ms, TIMEOUT_MS) == reference.expire(mono_ms),
         }
@@ -413,11 +425,11 @@ mod tests {
     fn nobody_takes_the_session_of_another() {
         let (mut sessions, ada, id) = (Sessions::new(), user("ada"), SessionId(5));
         sessions.register(id, &ada, at(1).0, at(1).1);
-        assert_eq!(sessions.take(id, &user("eve")), Taken::Unknown);
+        assert_eq!(sessions.take(id, &user("eve"), 0), Taken::Unknown);
         sessions.park(id, at(1), parked(&ada, 1), 0);
-        assert_eq!(sessions.take(id, &user("eve")), Taken::Unknown);
-        assert_eq!(tag(&sessions.take(id, &ada)), Some(1));
-        assert_eq!(sessions.take(id, &ada), Taken::Unknown);
+        assert_eq!(sessions.take(id, &user("eve"), 0), Taken::Unknown);
+        assert_eq!(tag(&sessions.take(id, &ada, 0)), Some(1));
+        assert_eq!(sessions.take(id, &ada, 0), Taken::Unknown);
     }
 
     #[test]
@@ -425,18 +437,30 @@ mod tests {
         let (mut sessions, guest, id) = (Sessions::new(), Arc::new(User::guest(1)), SessionId(5));
         sessions.register(id, &guest, at(1).0, at(1).1);
         sessions.park(id, at(1), parked(&guest, 1), 0);
-        assert_eq!(sessions.take(id, &user("ada")), Taken::Unknown);
-        assert_eq!(tag(&sessions.take(id, &User::guest(2))), Some(1));
+        assert_eq!(sessions.take(id, &user("ada"), 0), Taken::Unknown);
+        assert_eq!(tag(&sessions.take(id, &User::guest(2), 0)), Some(1));
     }
 
     #[test]
     fn an_old_connection_has_no_say_in_a_session_that_moved_on() {
         let (mut sessions, ada, id) = (Sessions::new(), user("ada"), SessionId(5));
         sessions.register(id, &ada, at(1).0, at(1).1);
-        assert!(sessions.resume(id, at(2).0, at(2).1));
+        assert!(sessions.resume(id, at(2), 0));
         assert_eq!(sessions.park(id, at(1), parked(&ada, 1), 0), Parking::Ignored);
         assert!(!sessions.forget(id, at(1)));
-        assert_eq!(sessions.take(id, &ada), Taken::Live(at(2).0, at(2).1));
+        assert_eq!(sessions.take(id, &ada, 0), Taken::Live(at(2).0, at(2).1));
+    }
+
+    #[test]
+    fn who_asked_before_the_one_that_has_it_comes_too_late() {
+        let (mut sessions, ada, id) = (Sessions::new(), user("ada"), SessionId(5));
+        sessions.register(id, &ada, at(1).0, at(1).1);
+        assert!(sessions.resume(id, at(2), 7));
+        assert_eq!(sessions.take(id, &ada, 6), Taken::Unknown);
+        assert_eq!(sessions.take(id, &ada, 7), Taken::Live(at(2).0, at(2).1));
+        sessions.park(id, at(2), parked(&ada, 1), 8);
+        assert_eq!(sessions.take(id, &ada, 6), Taken::Unknown);
+        assert_eq!(tag(&sessions.take(id, &ada, 9)), Some(1));
     }
 
     #[test]
@@ -444,10 +468,10 @@ mod tests {
         let (mut sessions, ada, id) = (Sessions::new(), user("ada"), SessionId(5));
         sessions.register(id, &ada, at(1).0, at(1).1);
         sessions.park(id, at(1), parked(&ada, 1), 7);
-        sessions.take(id, &ada);
+        sessions.take(id, &ada, 0);
         assert_eq!(sessions.expire(TIMEOUT_MS + 6, TIMEOUT_MS), 0);
         assert_eq!(sessions.expire(TIMEOUT_MS + 7, TIMEOUT_MS), 1);
-        assert!(!sessions.resume(id, at(2).0, at(2).1));
+        assert!(!sessions.resume(id, at(2), 0));
         assert_eq!((sessions.live(), sessions.parked()), (0, 0));
     }
 
@@ -462,7 +486,7 @@ mod tests {
             assert_eq!(parking == Parking::Kept, id.0 < most << 60);
         }
         assert_eq!((sessions.live(), sessions.parked()), (0, SESSIONS_PARKED_MAX));
-        assert_eq!(sessions.take(SessionId(0), &ada), Taken::Unknown);
-        assert_eq!(tag(&sessions.take(SessionId(1 << 60), &ada)), Some(1));
+        assert_eq!(sessions.take(SessionId(0), &ada, 0), Taken::Unknown);
+        assert_eq!(tag(&sessions.take(SessionId(1 << 60), &ada, 0)), Some(1));
     }
 }

@@ -136,7 +136,7 @@ impl Shard {
             return Some(Go::Wait { pause: Pause::Answer, from: 0 });
         }
         native.resuming = Some(Box::new(Resuming::new(session, id, hello)));
-        self.tell_session(key, &native.user, SessionAsk::Resume(session), now);
+        self.tell_session(key, &native.user, SessionAsk::Resume(session, now.mono_ms), now);
         Some(Go::On) // Nothing more is read until that is answered.
     }
 

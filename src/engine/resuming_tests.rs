@@ -445,6 +445,7 @@ fn clients_that_are_cut_at_any_time_miss_nothing_and_get_nothing_twice() {
         }
         let mut half_open = Vec::new();
         for nth in 0..150 {
+            net.now = net.now.plus_ms(1);
             let at = dice.usize(..loops);
             let client = dice.usize(..clients.len());
             match dice.u8(..10) {

@@ -23,22 +23,22 @@ pub(crate) enum SessionAsk {
     Begin(SessionId),
     /// It has ended or goes on with another one; what it leaves behind, if anything.
     End(SessionId, Option<Box<Parked>>),
-    /// It wants to go on with this one.
-    Resume(SessionId),
+    /// It wants to go on with this one, and asked for it at that time.
+    Resume(SessionId, u64),
 }
 
 impl SessionAsk {
     /// Bytes that it brings along beside its own.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Begin(_) | Self::Resume(_) | Self::End(_, None) => 0,
+            Self::Begin(_) | Self::Resume(..) | Self::End(_, None) => 0,
             Self::End(_, Some(parked)) => parked.bytes(),
         }
     }
 
     const fn session(&self) -> SessionId {
         match self {
-            Self::Begin(session) | Self::Resume(session) | Self::End(session, _) => *session,
+            Self::Begin(session) | Self::Resume(session, _) | Self::End(session, _) => *session,
         }
     }
 }
@@ -56,6 +56,7 @@ pub(crate) struct SessionsAtHome {
 struct Claim {
     at: (LoopId, ConnKey),
     user: Arc<User>,
+    asked_ms: u64,
 }
 
 impl SessionsAtHome {
@@ -139,7 +140,9 @@ impl Shard {
         let sessions = &mut self.resumable.sessions;
         match ask {
             SessionAsk::Begin(id) => sessions.register(id, user, at.0, at.1),
-            SessionAsk::Resume(id) => self.hand_over(id, Claim { at, user: Arc::clone(user) }),
+            SessionAsk::Resume(id, asked_ms) => {
+                self.hand_over(id, Claim { at, user: Arc::clone(user), asked_ms });
+            }
             SessionAsk::End(id, parked) => {
                 let has_ended = match parked {
                     None => sessions.forget(id, at),
@@ -163,9 +166,14 @@ impl Shard {
     /// it, as soon as that has left it behind.
     fn hand_over(&mut self, id: SessionId, claim: Claim) {
         let (to, key) = claim.at;
-        let parked = match self.resumable.sessions.take(id, &claim.user) {
+        let asked_ms = claim.asked_ms;
+        let parked = match self.resumable.sessions.take(id, &claim.user, asked_ms) {
             Taken::Unknown => None,
             Taken::Live(loop_id, old) => {
+                let other = self.resumable.claims.get(&id.0);
+                if other.is_some_and(|other| other.asked_ms > asked_ms) {
+                    return self.answer_claim((to, key), id, None);
+                }
                 if let Some(earlier) = self.resumable.claims.insert(id.0, claim) {
                     self.answer_claim(earlier.at, id, None);
                 }
@@ -175,7 +183,7 @@ impl Shard {
                 return;
             }
             Taken::Parked(parked) => {
-                let is_known = self.resumable.sessions.resume(id, to, key);
+                let is_known = self.resumable.sessions.resume(id, (to, key), asked_ms);
                 debug_assert!(is_known, "it was taken just now");
                 self.counters.sessions_resumed += 1;
                 Some(parked)

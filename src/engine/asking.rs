@@ -9,7 +9,7 @@ use super::batch::{Say, Span, Wire};
 use super::hash::home_of;
 use super::joined::{Membership, PendingJoin, Standing};
 use super::members::{Place, RoomMembers};
-use super::native::{Beats, Go, Native, prove};
+use super::native::{Go, Native};
 use super::session::Pause;
 use super::shard::Shard;
 use crate::broker::{
@@ -101,12 +101,7 @@ impl Shard {
                 Go::On
             }
             Ask::Heartbeat => {
-                if native.beats == Beats::Asked && id.is_none() {
-                    native.beats = Beats::Messages; // An answer is not answered.
-                    prove(native);
-                    return Go::On;
-                }
-                self.answer_now(key, |out| json::push_heartbeat(out, id));
+                self.take_heartbeat(key, native, id);
                 Go::On
             }
             Ask::Auth { .. } => {

@@ -4,7 +4,7 @@
 
 use super::asking::Wish;
 use super::joined::{Joined, Standing};
-use super::native::{Beats, Go, Native, Speaks};
+use super::native::{Beats, Go, Native, Speaks, prove};
 use super::session::Phase;
 use super::shard::Shard;
 use crate::broker::{ConnKey, Now, SessionId, User};
@@ -152,6 +152,20 @@ impl Shard {
         native.beats = Beats::Asked;
         self.answer_now(key, |out| json::push_heartbeat(out, None));
         true
+    }
+
+    /// Takes a sign of life: one that was asked for, or one that asks for the same.
+    pub(super) fn take_heartbeat(
+        &mut self,
+        key: ConnKey,
+        native: &mut Native,
+        id: Option<RequestId<'_>>,
+    ) {
+        if native.beats == Beats::Asked && id.is_none() {
+            native.beats = Beats::Messages;
+            return prove(native);
+        }
+        self.answer_now(key, |out| json::push_heartbeat(out, id));
     }
 
     /// Before a ping: if all that was queued went out, the pong will prove that it was read.

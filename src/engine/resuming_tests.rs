@@ -1,14 +1,14 @@
 //! Sessions taken up: one loop and one client at a time, and several loops with batches carried by
 //! hand in every order.
 
-use super::super::batch::Batch;
-use super::super::hash::HashKey;
-use super::super::rig::Rig;
-use super::super::session::Pause;
-use super::super::settings::Settings;
-use super::super::shard::{Admission, Progress, Setup, Shard};
 use crate::auth::Trust;
 use crate::broker::{ConnKey, LoopId, Now, RoomName, RoomOptions, RoomPolicies};
+use crate::engine::batch::Batch;
+use crate::engine::hash::HashKey;
+use crate::engine::rig::Rig;
+use crate::engine::session::Pause;
+use crate::engine::settings::Settings;
+use crate::engine::shard::{Admission, Progress, Setup, Shard};
 use crate::limits::SESSION_TIMEOUT_MS;
 use crate::ws::{self, Opcode};
 use serde_json::{Value, json};
@@ -117,14 +117,14 @@ fn a_session_comes_back_with_its_rooms_and_what_it_missed_in_one_welcome() {
     rig.cut(key);
     assert_eq!((rig.parked(), rig.shard.counters().members), (1, 1));
     rig.say(other, &publish("a", 3));
-    for (positions, missed) in [(json!({}), vec![1, 2, 3]), (json!({"a": 2}), vec![3])] {
-        let named = positions["a"].as_u64();
-        let positions = match named {
-            Some(seq) => {
-                json!({"a": {"epoch": joined[0]["epoch"], "seq": seq}, "never": {"epoch": joined[0]["epoch"], "seq": 1}})
-            }
-            None => positions,
-        };
+    let since = |seq: u64| json!({"epoch": joined[0]["epoch"], "seq": seq});
+    // What is proved is that it joined; what it names counts before that.
+    for (positions, missed) in [
+        (json!({}), vec![1, 2, 3]),
+        (json!({"a": since(2), "never": since(1)}), vec![3, 4]),
+        (json!({"a": since(5)}), vec![]),
+        (json!({}), vec![]),
+    ] {
         let (back, _) = rig.native();
         let hello = json!({"type": "hello", "id": 7, "session": session, "positions": positions});
         let told = rig.say(back, &hello);
@@ -137,30 +137,15 @@ fn a_session_comes_back_with_its_rooms_and_what_it_missed_in_one_welcome() {
         assert_eq!(rooms[0]["recovered"], json!(true));
         assert_eq!(contents(&rooms[0]), missed);
         assert_eq!((&rooms[1]["room"], contents(&rooms[1])), (&json!("b"), vec![]));
-        rig.say(other, &publish("b", 9)); // It is not in there.
-        rig.say(other, &publish("a", 4));
-        assert_eq!(rig.told(back).last().expect("live again")["content"], json!(4));
         assert_eq!(rig.parked(), 0);
-        assert_eq!(rig.say(back, &json!({"type": "ping"}))[0]["type"], json!("pong"));
-        rig.cut(back);
-        // The next one goes on from where this one was proved to be.
-        rig.shard.counters_mut().sessions_resumed = 0;
-        assert_eq!(rig.parked(), 1);
-        if named.is_none() {
-            let (again, _) = rig.native();
-            let told = rig.say(again, &json!({"type": "hello", "session": session}));
-            assert_eq!(contents(&told[0]["rooms"][0]), [1, 2, 3, 4]);
-            rig.cut(again);
-            let (last, _) = rig.native();
-            let since = json!({"epoch": joined[0]["epoch"], "seq": 4});
-            let hello = json!({"type": "hello", "session": session, "positions": {"a": since}});
-            assert_eq!(contents(&rig.say(last, &hello)[0]["rooms"][0]), Vec::<u64>::new());
-            rig.cut(last);
-            let (fresh, _) = rig.native();
-            rig.cut(fresh);
-            return;
+        if !missed.is_empty() {
+            let next = missed[missed.len() - 1] + 1;
+            rig.say(other, &publish("a", next));
+            assert_eq!(rig.told(back).last().expect("live again")["content"], json!(next));
         }
+        rig.cut(back);
     }
+    assert_eq!(rig.shard.counters().sessions_resumed, 4);
 }
 
 #[test]
@@ -277,8 +262,7 @@ fn who_wants_heartbeats_as_messages_gets_no_pings() {
         assert_eq!(rig.say(key, &json!({"type": "heartbeat"})), Vec::<Value>::new());
     }
     // One of its own accord is answered.
-    let beat = json!({"type": "heartbeat"});
-    assert_eq!(rig.say(key, &beat), [beat.clone()]);
+    assert_eq!(rig.say(key, &json!({"type": "heartbeat"})), [json!({"type": "heartbeat"})]);
 }
 
 /// Loops whose batches are carried by hand.
@@ -433,7 +417,7 @@ impl Client {
 #[test]
 fn clients_that_are_cut_at_any_time_miss_nothing_and_get_nothing_twice() {
     let mut resumed = 0;
-    for seed in 0..150 {
+    for seed in 0..60 {
         let mut dice = fastrand::Rng::with_seed(seed);
         let mut net = Net::new(dice.u8(1..4));
         let loops = net.shards.len();
@@ -490,5 +474,5 @@ fn clients_that_are_cut_at_any_time_miss_nothing_and_get_nothing_twice() {
         let claims: usize = net.shards.iter().map(|shard| shard.resumable.claims()).sum();
         assert_eq!(claims, 0, "seed {seed}");
     }
-    assert!(resumed > 500, "{resumed} were resumed");
+    assert!(resumed > 200, "{resumed} were resumed");
 }

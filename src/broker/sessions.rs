@@ -2,8 +2,9 @@
 //! what waits for the next.
 //!
 //! Not here: what is done with a connection that loses its session (`engine`). Invariants: a
-//! session is known to its own user only, a guest's to every guest who can name it; what an old connection says of a session that has moved
-//! on is ignored; at most [`SESSIONS_PARKED_MAX`] wait, and the oldest end first.
+//! session is known to its own user only, a guest's to every guest who can name it; what an old
+//! connection says of a session that has moved on is ignored; at most [`SESSIONS_PARKED_MAX`] wait,
+//! and the oldest end first.
 
 use super::{ConnKey, LoopId, Position, Role, RoomName, User};
 use crate::limits::SESSIONS_PARKED_MAX;
@@ -177,9 +178,10 @@ impl Sessions {
         found.map(OccupiedEntry::remove).is_some()
     }
 
-    /// Asks for a session, for `user`; who knows a guest's session is that guest. What waited is handed out once; until [`Self::resume`] the
-    /// session goes on ageing. A live one stays where it is until then, and is unknown to who asked
-    /// before the connection that has it did: loops may be heard in another order.
+    /// Asks for a session, for `user`; which guest a guest is says the session that it can name.
+    /// What waited is handed out once; until [`Self::resume`] the session goes on ageing. A live one
+    /// stays where it is until then, and is unknown to who asked before the connection that has it
+    /// did: loops may be heard in another order.
     pub fn take(&mut self, id: SessionId, user: &User, asked_ms: u64) -> Taken {
         let Some(mut occupied) = self.find(id) else { return Taken::Unknown };
         let session = occupied.get_mut();

@@ -1,7 +1,7 @@
 //! A connection that takes up a session: the rooms it was in, what it missed there, one welcome.
 //!
-//! Not here: where sessions wait (`sessions`). The connection is corked while its rooms answer: what
-//! is for it queues up behind the place that is kept for the welcome. Invariants: it is not read
+//! Not here: where sessions wait (`sessions`). The connection is corked while its rooms answer:
+//! what is for it queues up behind the place that is kept for the welcome. Invariants: it is not read
 //! meanwhile; what it asks for waits for credit like any join; if it ends in the middle, nothing
 //! that came behind the kept place is sent, and the session is left behind as it was.
 
@@ -140,8 +140,8 @@ impl Shard {
         Some(Go::On) // Nothing more is read until that is answered.
     }
 
-    /// Does what of resumes has become possible: before the rooms' messages of this tick are laid out,
-    /// so that who joins now gets none of them twice.
+    /// Does what of resumes has become possible: before the rooms' messages of this tick are laid
+    /// out, so that who joins now gets none of them twice.
     pub(super) fn handle_steps(&mut self, now: Now) {
         for (key, step) in std::mem::take(&mut self.steps) {
             match step {
@@ -333,7 +333,10 @@ impl Shard {
                 Answer::Beyond(name, hash, place) => {
                     let code = ErrorCode::Unavailable;
                     json::push_room_refused(&mut letter.text, name.as_str(), code);
-                    let is_it = |membership: &Membership| matches!(&membership.standing, Standing::Joined(other) if other.room == place.room);
+                    let is_it = |it: &Membership| match &it.standing {
+                        Standing::Joined(other) => other.room == place.room,
+                        Standing::Pending(_) => false,
+                    };
                     if let Some(membership) = native.rooms.remove(hash, is_it) {
                         self.leave_one(key, &native.user, &membership, now);
                     }

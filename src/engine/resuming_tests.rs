@@ -2,14 +2,14 @@
 //! hand in every order.
 
 use crate::auth::Trust;
-use crate::broker::{ConnKey, LoopId, Now, RoomName, RoomOptions, RoomPolicies};
+use crate::broker::{ConnKey, Disconnect, LoopId, Now, RoomName, RoomOptions, RoomPolicies};
 use crate::engine::batch::Batch;
-use crate::engine::hash::HashKey;
+use crate::engine::hash::{HashKey, home_of};
 use crate::engine::rig::Rig;
 use crate::engine::session::Pause;
 use crate::engine::settings::Settings;
 use crate::engine::shard::{Admission, Progress, Setup, Shard};
-use crate::limits::SESSION_TIMEOUT_MS;
+use crate::limits::{RESUME_BYTES_MAX, SESSION_TIMEOUT_MS};
 use crate::ws::{self, Opcode};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -475,4 +475,106 @@ fn clients_that_are_cut_at_any_time_miss_nothing_and_get_nothing_twice() {
         assert_eq!(claims, 0, "seed {seed}");
     }
     assert!(resumed > 200, "{resumed} were resumed");
+}
+
+/// Two loops, a client at the first, and its session taken up as far as the room there (`near`);
+/// the other loop (`far`) has not answered.
+struct HalfWay {
+    net: Net,
+    client: Client,
+    near: &'static str,
+    far: &'static str,
+}
+
+impl HalfWay {
+    fn new() -> Self {
+        let home = |room: &&str| home_of(HashKey([1, 2]).name(room), 2);
+        let [near, far] = [LoopId(0), LoopId(1)].map(|at| {
+            let room = ["a", "b", "c"].into_iter().find(|room| home(room) == at);
+            room.expect("three rooms are on both loops")
+        });
+        let (mut net, mut client) = (Net::new(2), Client::default());
+        client.open(&mut net, 0);
+        net.settle();
+        client.read(&mut net, 0);
+        let (at, key) = client.conn.expect("it was opened");
+        net.shards[at].handle_error(key, net.now);
+        net.settle();
+        client.open(&mut net, 0);
+        let (_, key) = client.conn.expect("it was opened");
+        while !net.shards[0].session(key).is_some_and(|session| session.corked) {
+            net.tick(0, usize::MAX);
+            if !net.shards[0].session(key).is_some_and(|session| session.corked) {
+                net.tick(1, usize::MAX);
+            }
+        }
+        Self { net, client, near, far }
+    }
+
+    /// Something is published in the room that has answered.
+    fn publish(&mut self) {
+        let mut other = Client::default();
+        other.open(&mut self.net, 0);
+        let (_, key) = other.conn.expect("it was opened");
+        self.net.tick(0, 0);
+        let mut said = text(&publish(self.near, 1));
+        self.net.shards[0].handle_bytes(key, &mut said, self.net.now);
+        self.net.tick(0, 0);
+    }
+}
+
+#[test]
+fn what_comes_while_rooms_answer_waits_for_the_welcome() {
+    let mut half = HalfWay::new();
+    half.publish();
+    let (_, key) = half.client.conn.expect("it was opened");
+    let queued = half.net.shards[0].session(key).map(|session| session.outbox.messages());
+    assert_eq!(queued, Some(1), "it is a member already");
+    let offered = std::iter::from_fn(|| half.net.shards[0].poll_dirty()).any(|it| it == key);
+    assert!(!offered, "nothing of it is written");
+    half.net.settle();
+    half.client.read(&mut half.net, 0);
+    assert_eq!((half.client.resumed, half.client.rooms[half.near].1), (1, 1));
+}
+
+#[test]
+fn who_ends_half_way_is_sent_nothing_of_its_rooms_and_comes_back_as_before() {
+    let mut half = HalfWay::new();
+    half.publish();
+    let (_, key) = half.client.conn.expect("it was opened");
+    half.net.shards[0].disconnect(key, Disconnect::Draining, half.net.now);
+    half.client.waits = false; // It will not be answered.
+    let known = half.client.rooms.clone();
+    half.client.read(&mut half.net, 0);
+    assert_eq!((half.client.resumed, &half.client.rooms), (0, &known));
+    half.net.settle();
+    let sum = |of: fn(&Shard) -> u64| half.net.shards.iter().map(of).sum::<u64>();
+    assert_eq!(sum(|shard| shard.counters().sessions_parked), 1);
+    assert_eq!(sum(|shard| shard.counters().members), 3, "those of the other client");
+    half.client.open(&mut half.net, 1);
+    half.net.settle();
+    half.client.read(&mut half.net, 0);
+    assert_eq!((half.client.resumed, half.client.rooms[half.near].1), (1, 1));
+}
+
+#[test]
+fn a_room_with_too_much_past_is_named_and_left() {
+    let mut half = HalfWay::new();
+    let (_, key) = half.client.conn.expect("it was opened");
+    half.net.tick(0, 0);
+    half.net.shards[0].rejoining(key).expect("half way").bytes = RESUME_BYTES_MAX;
+    half.net.settle();
+    let mut slices = vec![IoSlice::new(&[]); 100];
+    let filled = half.net.shards[0].output(key, &mut slices);
+    let mut came: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+    let told = objects(&mut came);
+    let rooms = told.last().expect("a welcome")["rooms"].as_array().expect("rooms");
+    let refused = json!({"room": half.far, "error": "unavailable"});
+    assert!(rooms.contains(&refused), "{rooms:?}");
+    let joined = rooms.iter().filter(|room| room.get("type").is_some()).count() as u64;
+    let members: u64 = half.net.shards.iter().map(|shard| shard.counters().members).sum();
+    assert_eq!(members, joined, "it is in the rooms that it was told of");
+    half.net.settle();
+    let staying = half.net.shards[0].native(key).map(|native| native.rooms.len() as u64);
+    assert_eq!(staying, Some(joined));
 }

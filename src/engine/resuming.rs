@@ -1,9 +1,9 @@
 //! A connection that takes up a session: the rooms it was in, what it missed there, one welcome.
 //!
 //! Not here: where sessions wait (`sessions`). The connection is corked while its rooms answer:
-//! what is for it queues up behind the place that is kept for the welcome. Invariants: it is not read
-//! meanwhile; what it asks for waits for credit like any join; if it ends in the middle, nothing
-//! that came behind the kept place is sent, and the session is left behind as it was.
+//! what is for it queues up behind the place that is kept for the welcome. Invariants: it is not
+//! read meanwhile; what it asks for waits for credit like any join; if it ends in the middle,
+//! nothing that came behind the kept place is sent, and the session is left behind as it was.
 
 use super::asking::plain_error;
 use super::asks::{Asked, Join, What};

@@ -198,6 +198,10 @@ pub const SESSION_TIMEOUT_MS: u64 = 60_000;
 /// Sessions that wait to be resumed, per loop; the oldest go first. Too low: a deploy of a proxy
 /// ends sessions. Too high: memory for who never comes back.
 pub const SESSIONS_PARKED_MAX: usize = 65_536;
+/// Bytes of past that one welcome brings to a session that is resumed; rooms beyond are named in it
+/// and left. Too low: long absences end in joins one by one. Too high: messages of a size that
+/// clients refuse.
+pub const RESUME_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Positions that one `hello` may name. Too low: exactness is lost. Too high: parse time.
 pub const POSITIONS_MAX: usize = 1_000;
 /// Entries of one page of rooms, members or users. Too low: more requests. Too high: answers

@@ -29,6 +29,8 @@ pub enum Disconnect {
     SlowConsumer,
     /// Pings were not answered.
     NoPong,
+    /// Another connection took up its session.
+    Superseded,
     /// The handshake or a request did not arrive in time.
     RequestTimeout,
     /// The peer did not finish the close handshake in time.
@@ -41,7 +43,7 @@ pub enum Disconnect {
 
 impl Disconnect {
     /// Every reason, in the order of [`Self::index`].
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Normal,
         Self::Draining,
         Self::Protocol,
@@ -55,6 +57,7 @@ impl Disconnect {
         Self::OverCapacity,
         Self::SlowConsumer,
         Self::NoPong,
+        Self::Superseded,
         Self::RequestTimeout,
         Self::CloseTimeout,
         Self::Http,
@@ -85,6 +88,7 @@ impl Disconnect {
             Self::OverCapacity => "over-capacity",
             Self::SlowConsumer => "slow-consumer",
             Self::NoPong => "no-pong",
+            Self::Superseded => "superseded",
             Self::RequestTimeout => "request-timeout",
             Self::CloseTimeout => "close-timeout",
             Self::Http => "http",

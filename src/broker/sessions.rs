@@ -2,10 +2,11 @@
 //! what waits for the next.
 //!
 //! Not here: what is done with a connection that loses its session (`engine`). Invariants: a
-//! session is known to its own user only; what an old connection says of a session that has moved
-//! on is ignored; at most [`SESSIONS_PARKED_MAX`] wait, and the oldest end first.
+//! session is known to its own user only, a guest's to every guest who can name it; what an old
+//! connection says of a session that has moved on is ignored; at most [`SESSIONS_PARKED_MAX`] wait,
+//! and the oldest end first.
 
-use super::{ConnKey, LoopId, Position, RoomName, User};
+use super::{ConnKey, LoopId, Position, Role, RoomName, User};
 use crate::limits::SESSIONS_PARKED_MAX;
 use hashbrown::HashTable;
 use hashbrown::hash_table::{Entry, OccupiedEntry};
@@ -80,6 +81,8 @@ pub struct Sessions {
 #[derive(Debug)]
 struct Session {
     id: SessionId,
+    /// When its connection asked for it.
+    asked_ms: u64,
     user: Arc<User>,
     state: State,
 }
@@ -117,6 +120,14 @@ impl fmt::Debug for SessionId {
     }
 }
 
+impl Parked {
+    /// Roughly what it weighs.
+    pub fn bytes(&self) -> usize {
+        let names: usize = self.rooms.iter().map(|room| room.name.as_str().len()).sum();
+        size_of::<Self>() + self.rooms.len() * size_of::<ParkedRoom>() + names
+    }
+}
+
 impl Sessions {
     /// No sessions.
     pub const fn new() -> Self {
@@ -125,7 +136,8 @@ impl Sessions {
 
     /// Begins a session of `user` on that connection. `id` is drawn for it alone.
     pub fn register(&mut self, id: SessionId, user: &Arc<User>, loop_id: LoopId, key: ConnKey) {
-        let session = Session { id, user: Arc::clone(user), state: State::Live(loop_id, key) };
+        let session =
+            Session { id, asked_ms: 0, user: Arc::clone(user), state: State::Live(loop_id, key) };
         match self.entry(id) {
             Entry::Vacant(vacant) => drop(vacant.insert(session)),
             Entry::Occupied(mut occupied) => {
@@ -166,12 +178,16 @@ impl Sessions {
         found.map(OccupiedEntry::remove).is_some()
     }
 
-    /// Asks for a session, for `user`. What waited is handed out once; until [`Self::resume`] the
-    /// session goes on ageing. A live one stays where it is until then.
-    pub fn take(&mut self, id: SessionId, user: &User) -> Taken {
+    /// Asks for a session, for `user`; which guest a guest is says the session that it can name.
+    /// What waited is handed out once; until [`Self::resume`] the session goes on ageing. A live one
+    /// stays where it is until then, and is unknown to who asked before the connection that has it
+    /// did: loops may be heard in another order.
+    pub fn take(&mut self, id: SessionId, user: &User, asked_ms: u64) -> Taken {
         let Some(mut occupied) = self.find(id) else { return Taken::Unknown };
         let session = occupied.get_mut();
-        if session.user.id() != user.id() {
+        let are_guests = [session.user.role(), user.role()] == [Role::Guest; 2];
+        let is_late = asked_ms < session.asked_ms;
+        if is_late || session.user.id() != user.id() && !are_guests {
             return Taken::Unknown;
         }
         match &mut session.state {
@@ -182,9 +198,16 @@ impl Sessions {
 
     /// Moves a session to a connection, from another one or from waiting. False: there is no such
     /// session.
-    pub fn resume(&mut self, id: SessionId, loop_id: LoopId, key: ConnKey) -> bool {
+    pub fn resume(
+        &mut self,
+        id: SessionId,
+        (loop_id, key): (LoopId, ConnKey),
+        asked_ms: u64,
+    ) -> bool {
         let Some(mut occupied) = self.find(id) else { return false };
-        let old = std::mem::replace(&mut occupied.get_mut().state, State::Live(loop_id, key));
+        let session = occupied.get_mut();
+        session.asked_ms = asked_ms;
+        let old = std::mem::replace(&mut session.state, State::Live(loop_id, key));
         self.stop_waiting(&old);
         true
     }
@@ -249,7 +272,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Role;
     use fastrand::Rng;
 
     const TIMEOUT_MS: u64 = 100;
@@ -356,12 +378,12 @@ mod tests {
                 sessions.forget(SessionId(id), at(key)) == (before > reference.0.len())
             }
             3 => {
-                let taken = sessions.take(SessionId(id), &users[owner]);
+                let taken = sessions.take(SessionId(id), &users[owner], 0);
                 taken == reference.take(id, owner)
             }
             4 => {
                 let held = reference.held(id).map(|(.., held)| *held = Held::Live(key));
-                sessions.resume(SessionId(id), loop_id, conn) == held.is_some()
+                sessions.resume(SessionId(id), (loop_id, conn), 0) == held.is_some()
             }
             _ => sessions.expire(mono_ms, TIMEOUT_MS) == reference.expire(mono_ms),
         }
@@ -405,21 +427,42 @@ mod tests {
     fn nobody_takes_the_session_of_another() {
         let (mut sessions, ada, id) = (Sessions::new(), user("ada"), SessionId(5));
         sessions.register(id, &ada, at(1).0, at(1).1);
-        assert_eq!(sessions.take(id, &user("eve")), Taken::Unknown);
+        assert_eq!(sessions.take(id, &user("eve"), 0), Taken::Unknown);
         sessions.park(id, at(1), parked(&ada, 1), 0);
-        assert_eq!(sessions.take(id, &user("eve")), Taken::Unknown);
-        assert_eq!(tag(&sessions.take(id, &ada)), Some(1));
-        assert_eq!(sessions.take(id, &ada), Taken::Unknown);
+        assert_eq!(sessions.take(id, &user("eve"), 0), Taken::Unknown);
+        assert_eq!(tag(&sessions.take(id, &ada, 0)), Some(1));
+        assert_eq!(sessions.take(id, &ada, 0), Taken::Unknown);
+    }
+
+    #[test]
+    fn a_guest_is_whoever_knows_its_session_and_has_no_other_name() {
+        let (mut sessions, guest, id) = (Sessions::new(), Arc::new(User::guest(1)), SessionId(5));
+        sessions.register(id, &guest, at(1).0, at(1).1);
+        sessions.park(id, at(1), parked(&guest, 1), 0);
+        assert_eq!(sessions.take(id, &user("ada"), 0), Taken::Unknown);
+        assert_eq!(tag(&sessions.take(id, &User::guest(2), 0)), Some(1));
     }
 
     #[test]
     fn an_old_connection_has_no_say_in_a_session_that_moved_on() {
         let (mut sessions, ada, id) = (Sessions::new(), user("ada"), SessionId(5));
         sessions.register(id, &ada, at(1).0, at(1).1);
-        assert!(sessions.resume(id, at(2).0, at(2).1));
+        assert!(sessions.resume(id, at(2), 0));
         assert_eq!(sessions.park(id, at(1), parked(&ada, 1), 0), Parking::Ignored);
         assert!(!sessions.forget(id, at(1)));
-        assert_eq!(sessions.take(id, &ada), Taken::Live(at(2).0, at(2).1));
+        assert_eq!(sessions.take(id, &ada, 0), Taken::Live(at(2).0, at(2).1));
+    }
+
+    #[test]
+    fn who_asked_before_the_one_that_has_it_comes_too_late() {
+        let (mut sessions, ada, id) = (Sessions::new(), user("ada"), SessionId(5));
+        sessions.register(id, &ada, at(1).0, at(1).1);
+        assert!(sessions.resume(id, at(2), 7));
+        assert_eq!(sessions.take(id, &ada, 6), Taken::Unknown);
+        assert_eq!(sessions.take(id, &ada, 7), Taken::Live(at(2).0, at(2).1));
+        sessions.park(id, at(2), parked(&ada, 1), 8);
+        assert_eq!(sessions.take(id, &ada, 6), Taken::Unknown);
+        assert_eq!(tag(&sessions.take(id, &ada, 9)), Some(1));
     }
 
     #[test]
@@ -427,10 +470,10 @@ mod tests {
         let (mut sessions, ada, id) = (Sessions::new(), user("ada"), SessionId(5));
         sessions.register(id, &ada, at(1).0, at(1).1);
         sessions.park(id, at(1), parked(&ada, 1), 7);
-        sessions.take(id, &ada);
+        sessions.take(id, &ada, 0);
         assert_eq!(sessions.expire(TIMEOUT_MS + 6, TIMEOUT_MS), 0);
         assert_eq!(sessions.expire(TIMEOUT_MS + 7, TIMEOUT_MS), 1);
-        assert!(!sessions.resume(id, at(2).0, at(2).1));
+        assert!(!sessions.resume(id, at(2), 0));
         assert_eq!((sessions.live(), sessions.parked()), (0, 0));
     }
 
@@ -445,7 +488,7 @@ mod tests {
             assert_eq!(parking == Parking::Kept, id.0 < most << 60);
         }
         assert_eq!((sessions.live(), sessions.parked()), (0, SESSIONS_PARKED_MAX));
-        assert_eq!(sessions.take(SessionId(0), &ada), Taken::Unknown);
-        assert_eq!(tag(&sessions.take(SessionId(1 << 60), &ada)), Some(1));
+        assert_eq!(sessions.take(SessionId(0), &ada, 0), Taken::Unknown);
+        assert_eq!(tag(&sessions.take(SessionId(1 << 60), &ada, 0)), Some(1));
     }
 }

@@ -10,13 +10,15 @@ use super::joined::{Membership, Standing};
 use super::members::{LocalRoom, Place};
 use super::native::Native;
 use super::outbox::{Chunk, Content};
+use super::resuming::Step;
 use super::session::{Membership as RawMembership, Pause, Phase};
 use super::shard::Shard;
 use super::timers::tick_of;
 use super::told::Notice;
 use crate::api;
-use crate::broker::{ConnKey, Disconnect, Now, PresenceMode};
+use crate::broker::{ConnKey, Disconnect, Now, Piece, PresenceMode, User};
 use crate::limits::OUTBOX_BYTES_MAX;
+use crate::ws::{Opcode, push_header};
 use std::sync::Arc;
 
 impl Shard {
@@ -45,11 +47,22 @@ impl Shard {
             Reply::Receivers { key, receivers } => {
                 self.answer(key, &api::told(receivers), now);
             }
-            Reply::NativeRefused { key, hash, ticket, text } => {
-                if let (Some(native), Some(ticket)) = (self.native(key), ticket) {
-                    native.rooms.remove(hash, |membership| is_pending(membership, ticket));
+            Reply::NativeRefused { key, hash, ticket, code, text } => {
+                let Some(native) = self.native(key) else { return };
+                let is_it = |membership: &Membership| {
+                    ticket.is_some_and(|ticket| is_pending(membership, ticket))
+                };
+                let refused = native.rooms.remove(hash, is_it);
+                if self.collect_refused(key, refused, code) {
+                    return;
                 }
                 self.handle_text(key, text_of(texts, text), true);
+            }
+            Reply::Session { key, session, parked } => {
+                self.steps.push((key, Step::Given(session, parked)));
+            }
+            Reply::Superseded { key, session } => {
+                self.steps.push((key, Step::Superseded(session)));
             }
             Reply::Past { key, past } => {
                 if self.note_answered(key) {
@@ -65,6 +78,7 @@ impl Shard {
             None => self.enter(&reply),
             Some(native) => self.enter_native(&reply, native),
         };
+        let name = reply.name;
         match (place, reply.native) {
             (Some(place), native) => {
                 fresh.push(place.room);
@@ -72,11 +86,13 @@ impl Shard {
                     room.used = tick_of(now.mono_ms);
                 }
                 self.counters.joins += 1;
-                if let Some(native) = native {
+                if let Some(native) = native
+                    && let Some(past) = self.collect(key, native.past, place, &name)
+                {
                     self.note_answered(key);
                     // Of its joining a room of the broker's own a client is told nothing.
-                    if !native.past.head.is_empty() {
-                        self.push_past(key, native.past);
+                    if !past.head.is_empty() {
+                        self.push_past(key, past);
                     }
                 }
             }
@@ -129,7 +145,8 @@ impl Shard {
             return;
         }
         let Some(session) = self.session(key) else { return };
-        if session.blocked && session.outbox.bytes() + text.len() > OUTBOX_BYTES_MAX {
+        let waits = session.blocked || session.corked;
+        if waits && session.outbox.bytes() + text.len() > OUTBOX_BYTES_MAX {
             return self.doomed.push((key, Disconnect::SlowConsumer));
         }
         self.push_answer(key, |out| out.extend_from_slice(text));
@@ -182,24 +199,34 @@ impl Shard {
         true
     }
 
-    /// Queues a frame that is in pieces.
+    /// Queues a frame of an object that is in pieces.
     pub(super) fn push_past(&mut self, key: ConnKey, past: PastReply) {
+        let len = past.len();
         let PastReply { head, pieces, tail } = past;
         if pieces.is_empty() {
             return self.push_answer(key, |out| {
+                push_header(out, Opcode::Text, true, len);
                 out.extend_from_slice(&head);
                 out.extend_from_slice(&tail);
             });
         }
-        self.push_answer_part(key, Content::Opening, |out| out.extend_from_slice(&head));
+        self.push_answer_part(key, Content::Opening, |out| {
+            push_header(out, Opcode::Text, true, len);
+            out.extend_from_slice(&head);
+        });
         for piece in pieces {
-            let (start, end) = (piece.start, piece.end);
-            let buffer = self.buffers.insert_shared(piece.bytes);
-            self.buffers.hold(buffer, 1);
-            let chunk = Chunk { buffer, start, end, content: Content::Rest, messages: 0 };
+            let chunk = self.shared_chunk(piece);
             self.push_chunk(key, chunk);
         }
         self.push_answer_part(key, Content::Rest, |out| out.extend_from_slice(&tail));
+    }
+
+    /// A piece of a room's past as a part of a frame, held once.
+    pub(super) fn shared_chunk(&mut self, piece: Piece) -> Chunk {
+        let (start, end) = (piece.start, piece.end);
+        let buffer = self.buffers.insert_shared(piece.bytes);
+        self.buffers.hold(buffer, 1);
+        Chunk { buffer, start, end, content: Content::Rest, messages: 0 }
     }
 
     pub(super) fn native(&mut self, key: ConnKey) -> Option<&mut Native> {
@@ -220,18 +247,28 @@ impl Shard {
     /// Takes a native connection out of all of its rooms, here and at their homes.
     pub(super) fn leave_all(&mut self, key: ConnKey, native: &Native, now: Now) {
         for membership in native.rooms.iter() {
-            // A pending join is answered with a leave when its reply finds the key stale.
-            let Standing::Joined(place) = &membership.standing else { continue };
-            let mode = self.members.get(place.room).map(|room| room.options.presence.mode);
-            let Some((room, encoding)) = self.leave_table(*place) else { continue };
-            if mode == Some(PresenceMode::Off) {
-                self.tell_leave(room, encoding, now);
-                continue;
-            }
-            let what = What::Leave { room, encoding, answer: false };
-            let user = Arc::clone(&native.user);
-            self.submit_ask(room.home, Asked { key, id: None, user, tag: 0, what }, now);
+            self.leave_one(key, &native.user, membership, now);
         }
+    }
+
+    /// Takes a native connection out of one of its rooms, here and at its home, without an answer.
+    pub(super) fn leave_one(
+        &mut self,
+        key: ConnKey,
+        user: &Arc<User>,
+        membership: &Membership,
+        now: Now,
+    ) {
+        // A pending join is answered with a leave when its reply finds the key stale.
+        let Standing::Joined(place) = &membership.standing else { return };
+        let mode = self.members.get(place.room).map(|room| room.options.presence.mode);
+        let Some((room, encoding)) = self.leave_table(*place) else { return };
+        if mode == Some(PresenceMode::Off) {
+            return self.tell_leave(room, encoding, now);
+        }
+        let what = What::Leave { room, encoding, answer: false };
+        let asked = Asked { key, id: None, user: Arc::clone(user), tag: 0, what };
+        self.submit_ask(room.home, asked, now);
     }
 
     /// Notes that a session stands elsewhere in a room's list: where the one at `place` stood.

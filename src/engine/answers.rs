@@ -18,7 +18,7 @@ use crate::broker::{
 use crate::limits::{HISTORY_PAGE_MESSAGES, LIST_ENTRIES_MAX};
 use crate::protocol::binary;
 use crate::protocol::json::{self, ErrorReply, RequestId};
-use crate::ws::{Opcode, push_frame_with, push_header};
+use crate::ws::{Opcode, push_frame_with};
 use std::ops::RangeInclusive;
 
 impl Shard {
@@ -168,6 +168,7 @@ impl Shard {
             What::Receipt { room, seq, status } => {
                 self.relay_receipt(room, (seq, status), &user, now)
             }
+            What::Session(ask) => self.apply_session((from, key), &user, ask, now),
             What::Info { name, hash } => {
                 let room = self.homes.find(name.as_str(), hash);
                 self.answer_json(&asker, |shard, out| {
@@ -258,7 +259,7 @@ impl Shard {
         };
         let mut head = Vec::new();
         json::push_joined_head(&mut head, &joined);
-        let reply = in_pieces(&head, reading);
+        let reply = in_pieces(head, reading);
         self.homes.recount(before, after);
         let Some(batch) = self.outgoing.get_mut(asker.from.index()) else { return };
         match join.ticket {
@@ -288,7 +289,8 @@ impl Shard {
         let mut frame = Vec::new();
         push_refusal(&mut frame, asker, error, join.name.as_str());
         let Some(batch) = self.outgoing.get_mut(asker.from.index()) else { return };
-        batch.push_refused(asker.key, join.hash, join.ticket, &frame);
+        let (code, _) = told_refusal(error);
+        batch.push_refused(asker.key, (join.hash, join.ticket), code, &frame);
     }
 
     fn apply_create(
@@ -353,7 +355,7 @@ impl Shard {
         let mut head = Vec::new();
         let room = home.name.as_str();
         json::push_history_head(&mut head, &json::History { id: asker.id(), room, epoch, more });
-        let reply = in_pieces(&head, reading);
+        let reply = in_pieces(head, reading);
         self.homes.recount(bytes_before, after);
         if let Some(batch) = self.outgoing.get_mut(asker.from.index()) {
             batch.push_past(asker.key, reply);
@@ -441,14 +443,11 @@ fn page_of(
     }
 }
 
-/// A frame of that head, the messages that were read, and the end of the list they are in.
-fn in_pieces(head: &[u8], reading: Reading) -> PastReply {
+/// An object of that head, the messages that were read, and the end of the list they are in.
+fn in_pieces(head: Vec<u8>, reading: Reading) -> PastReply {
     let mut tail = Vec::new();
     json::push_list_tail(&mut tail);
-    let mut framed = Vec::new();
-    push_header(&mut framed, Opcode::Text, true, head.len() + reading.bytes + tail.len());
-    framed.extend_from_slice(head);
-    PastReply { head: framed, pieces: reading.pieces, tail }
+    PastReply { head, pieces: reading.pieces, tail }
 }
 
 /// Who is in a room, as a JSON list.
@@ -485,14 +484,7 @@ fn entries(home: &HomeRoom, after: Option<&str>, limit: usize) -> (Vec<Vec<u8>>,
 
 /// Appends the frame that says why a room can't be had.
 fn push_refusal(out: &mut Vec<u8>, asker: &Asker, error: CommandError, room: &str) {
-    let (code, message) = match error {
-        CommandError::RoomLimit => {
-            (ErrorCode::RoomLimit, "the broker holds as many rooms as it may; try again later")
-        }
-        CommandError::MayNotCreate => {
-            (ErrorCode::Forbidden, "the room does not exist, and you may not create it")
-        }
-    };
+    let (code, message) = told_refusal(error);
     push_frame_with(out, Opcode::Text, |out| {
         json::push_error(
             out,
@@ -506,4 +498,16 @@ fn push_refusal(out: &mut Vec<u8>, asker: &Asker, error: CommandError, room: &st
             },
         );
     });
+}
+
+/// What is said of a room that can't be had.
+const fn told_refusal(error: CommandError) -> (ErrorCode, &'static str) {
+    match error {
+        CommandError::RoomLimit => {
+            (ErrorCode::RoomLimit, "the broker holds as many rooms as it may; try again later")
+        }
+        CommandError::MayNotCreate => {
+            (ErrorCode::Forbidden, "the room does not exist, and you may not create it")
+        }
+    }
 }

@@ -101,7 +101,7 @@ impl Shard {
                 Go::On
             }
             Ask::Heartbeat => {
-                self.answer_now(key, |out| json::push_heartbeat(out, id));
+                self.take_heartbeat(key, native, id);
                 Go::On
             }
             Ask::Auth { .. } => {

@@ -4,6 +4,7 @@
 //! their own (`HomeCommand::Say`), as they are what there is most of.
 
 use super::batch::Say;
+use super::sessions::SessionAsk;
 use super::told::Notice;
 use crate::broker::{
     ConnKey, Encoding, Position, ReceiptStatus, RoomHandle, RoomName, Status, User,
@@ -90,6 +91,8 @@ pub(crate) enum What {
         /// The notice's JSON.
         text: Box<[u8]>,
     },
+    /// To the home of a session.
+    Session(SessionAsk),
 }
 
 /// Something for all connections of a user.
@@ -134,6 +137,7 @@ impl Asked {
             What::Tell(tell) => tell.to.len() + tell.text.len(),
             What::Notify { text, .. } => text.len(),
             What::Status { info, .. } => info.as_ref().map_or(0, |info| info.len()),
+            What::Session(ask) => ask.bytes(),
             What::Join(_)
             | What::Leave { .. }
             | What::Create { .. }
@@ -150,10 +154,11 @@ impl Asked {
         size_of::<Self>() + self.id.as_ref().map_or(0, |id| id.len()) + brought
     }
 
-    /// The bytes of credit that it takes; a leave takes none.
+    /// The bytes of credit that it takes; leaves take none, and sessions, of which each connection
+    /// has one.
     pub(crate) fn spends(&self) -> Option<usize> {
         match self.what {
-            What::Leave { .. } | What::Offline => None,
+            What::Leave { .. } | What::Offline | What::Session(_) => None,
             What::Join(_)
             | What::Create { .. }
             | What::Typing { .. }

@@ -8,8 +8,8 @@
 use super::asks::Asked;
 use super::told::Notice;
 use crate::broker::{
-    CommandError, ConnKey, Encoding, LoopId, PayloadKind, Piece, Published, RoomHandle, RoomName,
-    RoomOptions, User,
+    CommandError, ConnKey, Encoding, ErrorCode, LoopId, Parked, PayloadKind, Piece, Published,
+    RoomHandle, RoomName, RoomOptions, SessionId, User,
 };
 use crate::observe::Counters;
 use std::sync::Arc;
@@ -157,7 +157,19 @@ pub(crate) enum Reply {
         key: ConnKey,
         hash: u64,
         ticket: Option<u32>,
+        code: ErrorCode,
         text: Span,
+    },
+    /// What came of asking for a session: what waited for it, if it is had.
+    Session {
+        key: ConnKey,
+        session: SessionId,
+        parked: Option<Box<Parked>>,
+    },
+    /// Another connection asks for that session.
+    Superseded {
+        key: ConnKey,
+        session: SessionId,
     },
     /// An answer with pieces of a room's past.
     Past {
@@ -205,7 +217,7 @@ pub(crate) struct NativeJoined {
     pub(crate) past: PastReply,
 }
 
-/// One frame, in pieces: what stands before a room's past, the past itself, and what ends it.
+/// One JSON object, in pieces: what stands before a room's past, the past itself, and what ends it.
 #[derive(Debug, Default)]
 pub(crate) struct PastReply {
     pub(crate) head: Vec<u8>,
@@ -216,6 +228,13 @@ pub(crate) struct PastReply {
 impl PastReply {
     fn bytes(&self) -> usize {
         self.head.len() + self.tail.len() + self.pieces.len() * size_of::<Piece>()
+    }
+
+    /// How long the object is.
+    pub(crate) fn len(&self) -> usize {
+        let pieces: usize =
+            self.pieces.iter().map(|piece| (piece.end - piece.start) as usize).sum();
+        self.head.len() + pieces + self.tail.len()
     }
 }
 
@@ -430,14 +449,25 @@ impl Batch {
     pub(crate) fn push_refused(
         &mut self,
         key: ConnKey,
-        hash: u64,
-        ticket: Option<u32>,
+        (hash, ticket): (u64, Option<u32>),
+        code: ErrorCode,
         frame: &[u8],
     ) {
         let start = super::buffers::offset(self.texts.len());
         self.texts.extend_from_slice(frame);
         let text = Span { start, end: super::buffers::offset(self.texts.len()) };
-        self.replies.push(Reply::NativeRefused { key, hash, ticket, text });
+        self.replies.push(Reply::NativeRefused { key, hash, ticket, code, text });
+    }
+
+    /// Adds what came of asking for a session.
+    pub(crate) fn push_session(
+        &mut self,
+        key: ConnKey,
+        session: SessionId,
+        parked: Option<Box<Parked>>,
+    ) {
+        self.extra_bytes += parked.as_ref().map_or(0, |parked| parked.bytes());
+        self.replies.push(Reply::Session { key, session, parked });
     }
 
     /// Adds an answer that shows some of a room's past.

@@ -57,6 +57,7 @@ impl Shard {
     /// is delivered.
     pub fn end_tick(&mut self, now: Now) {
         self.weigh_backlog();
+        self.handle_steps(now);
         self.unpark(now);
         self.go_on(now);
         self.homes.lay_out(&mut self.outgoing, &mut self.packing, &mut self.counters, now);

@@ -40,6 +40,7 @@ impl Shard {
         }
         self.end_absences(now);
         self.homes.handle_due(now);
+        self.expire_sessions(now);
         self.counters.rooms_deleted += self.homes.expire(now) as u64;
         self.expire_gathers(now);
     }
@@ -47,7 +48,13 @@ impl Shard {
     /// Milliseconds until the shard wants another tick; `None` when nothing is due.
     pub fn poll_timeout(&self, now: Now) -> Option<u64> {
         let staged = self.homes.staged_bytes() > 0; // By who was let go on as the tick ended.
-        if staged || !self.resumed.is_empty() || !self.actions.is_empty() || self.has_dirty() {
+        let has_steps = !self.steps.is_empty();
+        if staged
+            || has_steps
+            || !self.resumed.is_empty()
+            || !self.actions.is_empty()
+            || self.has_dirty()
+        {
             return Some(0);
         }
         // What a write left behind (a leave), what stands behind a batch that was taken at last
@@ -69,6 +76,7 @@ impl Shard {
             self.homes.next_expiry_ms().map(until),
             self.homes.next_due_ms().map(until),
             self.directory.next_due_ms().map(until),
+            self.next_session_expiry_ms().map(until),
             self.gathers.next_deadline_ms().map(until),
         ]
         .into_iter()
@@ -114,9 +122,11 @@ impl Shard {
             Verdict::Ping => {
                 self.counters.pings_out += 1;
                 self.mark_sent(key);
-                self.push_control(key, Content::Control, |out| {
-                    ws::push_frame(out, ws::Opcode::Ping, &[]);
-                });
+                if !self.ask_by_message(key) {
+                    self.push_control(key, Content::Control, |out| {
+                        ws::push_frame(out, ws::Opcode::Ping, &[]);
+                    });
+                }
             }
             Verdict::End(Disconnect::CloseTimeout) => {
                 return self.close_now(key, Disconnect::CloseTimeout, now);

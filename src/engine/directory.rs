@@ -153,12 +153,23 @@ impl Shard {
         let (name, hash) = (RoomName::watchers(), self.room_key.name(RoomName::WATCHERS));
         let room: RoomHandle = self.homes.open_internal(&name, hash, now);
         let Some(home) = self.homes.join(room, asker.from, encoding) else { return };
-        let (seq, options): (u64, RoomOptions) = (home.room.seq(), *home.options);
+        let (epoch, seq) = (home.room.epoch(), home.room.seq());
+        let options: RoomOptions = *home.options;
         let past = PastReply::default();
         let native = Some(NativeJoined { ticket, user, echo: true, proven: seq, past });
         let Some(batch) = self.outgoing.get_mut(asker.from.index()) else { return };
         let key = asker.key;
-        batch.push_joined(JoinReply { key, room, name, hash, encoding, seq, options, native });
+        batch.push_joined(JoinReply {
+            key,
+            room,
+            name,
+            hash,
+            encoding,
+            epoch,
+            seq,
+            options,
+            native,
+        });
     }
 
     /// Passes something on to all connections of a user.

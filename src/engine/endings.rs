@@ -102,6 +102,7 @@ impl Shard {
             | Disconnect::Internal
             | Disconnect::OverCapacity
             | Disconnect::SlowConsumer
+            | Disconnect::Superseded
             | Disconnect::RequestTimeout
             | Disconnect::CloseTimeout
             | Disconnect::Http
@@ -219,7 +220,7 @@ impl Shard {
     }
 
     /// Gives back what is queued, but for the rest of a frame that has been begun.
-    fn drop_queued(&mut self, key: ConnKey) {
+    pub(super) fn drop_queued(&mut self, key: ConnKey) {
         let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
         let before = session.outbox.bytes() as u64;
         session.outbox.keep_begun(&mut self.nodes, &mut self.buffers);

@@ -70,7 +70,7 @@ impl Shard {
         let mut given = 0;
         for &index in room.conns.iter().take(settled) {
             let Some(session) = self.sessions.at_mut(index) else { continue };
-            if session.blocked || session.left_out || session.apart {
+            if session.blocked || session.left_out || session.apart || session.corked {
                 self.special.push((index, run.start));
                 continue;
             }

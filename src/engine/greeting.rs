@@ -4,7 +4,7 @@
 
 use super::asking::Wish;
 use super::joined::{Joined, Standing};
-use super::native::{Go, Native, Speaks};
+use super::native::{Beats, Go, Native, Speaks, prove};
 use super::session::{Pause, Phase};
 use super::shard::Shard;
 use crate::broker::{ConnKey, Now, SessionId, User};
@@ -51,10 +51,13 @@ impl Shard {
             held: None,
             in_flight: 0,
             tickets: 0,
+            resuming: None,
+            beats: Beats::Pings,
             batch: false,
             watches: false,
         });
         self.counters.natives += 1;
+        self.begin_session(key, &native, now);
         self.welcome(key, &native, None, now);
         self.come_online(key, &native, now);
         let settings = Arc::clone(&self.settings);
@@ -89,7 +92,7 @@ impl Shard {
         let settings = &self.settings;
         Welcome {
             id,
-            session: Some(session),
+            session: self.keeps_sessions().then_some(session),
             version: env!("CARGO_PKG_VERSION"),
             time_ms: now.unix_ms,
             heartbeat_interval_ms: settings.heartbeat_interval_ms,
@@ -114,6 +117,14 @@ impl Shard {
         hello: &Hello<'_>,
         now: Now,
     ) -> Go {
+        native.beats = match hello.heartbeat {
+            Some(true) => Beats::Messages,
+            Some(false) => Beats::Pings,
+            None => native.beats,
+        };
+        if let Some(go) = self.resume(key, native, id, hello, now) {
+            return go;
+        }
         if let Some(home) = self.watch(key, native, hello.presence, now) {
             return Go::Wait { pause: Pause::Credit(home), from: 0 };
         }
@@ -125,6 +136,7 @@ impl Shard {
     /// What has to be done where a native connection ends.
     pub(super) fn end_native(&mut self, key: ConnKey, native: &Native, now: Now) {
         self.counters.natives -= 1;
+        self.end_session(key, native, now);
         self.leave_all(key, native, now);
         self.go_offline(key, native, now);
     }
@@ -134,6 +146,31 @@ impl Shard {
         let window_ms = self.settings.drain_window_ms.max(1);
         let after_ms = 1_000 + self.guest_number(self.id, key) % window_ms; // Spread.
         self.answer_now(key, |out| json::push_advice(out, after_ms, AdviceReason::Drain, &[]));
+    }
+
+    /// Asks a native client for a sign of life by a message, if that is how it wants to be asked.
+    pub(super) fn ask_by_message(&mut self, key: ConnKey) -> bool {
+        let Some(native) = self.native(key) else { return false };
+        if native.beats == Beats::Pings {
+            return false;
+        }
+        native.beats = Beats::Asked;
+        self.answer_now(key, |out| json::push_heartbeat(out, None));
+        true
+    }
+
+    /// Takes a sign of life: one that was asked for, or one that asks for the same.
+    pub(super) fn take_heartbeat(
+        &mut self,
+        key: ConnKey,
+        native: &mut Native,
+        id: Option<RequestId<'_>>,
+    ) {
+        if native.beats == Beats::Asked && id.is_none() {
+            native.beats = Beats::Messages;
+            return prove(native);
+        }
+        self.answer_now(key, |out| json::push_heartbeat(out, id));
     }
 
     /// Before a ping: if all that was queued went out, the pong will prove that it was read.

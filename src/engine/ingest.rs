@@ -74,7 +74,7 @@ impl Shard {
             }
             let holds_something = match &session.phase {
                 Phase::Body(body) => body.done,
-                Phase::Native(native) => native.held.is_some(),
+                Phase::Native(native) => native.held.is_some() || native.has_joins_to_make(),
                 Phase::Head(_)
                 | Phase::Waiting(_)
                 | Phase::Raw(_)

@@ -42,9 +42,11 @@ mod posts;
 mod publication;
 mod records;
 mod requests;
+mod resuming;
 #[cfg(test)]
 mod rig;
 mod session;
+mod sessions;
 mod settings;
 mod shard;
 mod shedding;

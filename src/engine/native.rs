@@ -5,6 +5,7 @@
 //! join is not answered) waits with its connection, which is not read meanwhile.
 
 use super::joined::Joined;
+use super::resuming::Resuming;
 use super::session::{Pause, Phase};
 use super::shard::Shard;
 use crate::broker::{ConnKey, Encoding, ErrorCode, Form, Now, SessionId, User};
@@ -31,6 +32,9 @@ pub(crate) struct Native {
     pub(crate) in_flight: u32,
     /// Joins so far.
     pub(crate) tickets: u32,
+    /// The session that it is taking up.
+    pub(crate) resuming: Option<Box<Resuming>>,
+    pub(crate) beats: Beats,
     /// It wants the rooms that it joins from now on in batches.
     pub(crate) batch: bool,
     /// It is told who is online.
@@ -42,6 +46,17 @@ pub(crate) struct Native {
 pub(crate) enum Speaks {
     Json,
     Binary,
+}
+
+/// How a native connection is asked for a sign of life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Beats {
+    /// By pings.
+    Pings,
+    /// By messages: its client does not see pings.
+    Messages,
+    /// The same, and the last one is not answered yet.
+    Asked,
 }
 
 /// A message that has to wait, handled up to a place.
@@ -90,6 +105,12 @@ impl Shard {
         input: &mut [u8],
         now: Now,
     ) -> usize {
+        if native.has_joins_to_make() {
+            let pause = self.rejoin(key, &mut native, now);
+            self.put_phase(key, Phase::Native(native));
+            self.pause(key, pause);
+            return 0;
+        }
         let rules = self.rules(key);
         let mut at = 0;
         if let Some(held) = native.held.take() {
@@ -181,7 +202,7 @@ impl Shard {
     /// Whether it has to wait before it is read on: for what it asked for, or until it has taken
     /// what it was sent.
     fn must_pause(&mut self, key: ConnKey, native: &Native) -> Option<Pause> {
-        if native.in_flight >= REQUESTS_IN_FLIGHT_MAX {
+        if native.in_flight >= REQUESTS_IN_FLIGHT_MAX || native.resuming.is_some() {
             return Some(Pause::Answer);
         }
         self.has_high_water(key).then_some(Pause::Output)
@@ -255,7 +276,7 @@ impl Shard {
 }
 
 /// A pong came: what went out before the ping was read.
-fn prove(native: &mut Native) {
+pub(super) fn prove(native: &mut Native) {
     for membership in native.rooms.iter_mut() {
         membership.proven = membership.proven.max(membership.marked);
     }

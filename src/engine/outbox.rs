@@ -206,6 +206,31 @@ impl Outbox {
         None
     }
 
+    /// Puts `chunks`, which the caller holds, where the empty chunk stands that keeps their place;
+    /// whether there is one.
+    pub(crate) fn fill_in(
+        &mut self,
+        nodes: &mut Nodes,
+        buffers: &mut Buffers,
+        chunks: &[Chunk],
+    ) -> bool {
+        let (mut before, mut place) = (NONE, self.head);
+        while let Some(node) = nodes.get(place).filter(|node| node.chunk.len() > 0) {
+            (before, place) = (place, node.next);
+        }
+        if nodes.get(place).is_none() {
+            return false;
+        }
+        self.unlink_after(nodes, buffers, before, place);
+        for chunk in chunks {
+            let index = nodes.take(*chunk);
+            self.link_after(nodes, before, index);
+            self.count(chunk);
+            before = index;
+        }
+        true
+    }
+
     /// All that is queued, where it is one piece: the common case, spared the list of slices.
     pub(crate) fn only<'a>(&self, nodes: &Nodes, buffers: &'a Buffers) -> Option<&'a [u8]> {
         let Node { chunk, next } = nodes.get(self.head)?;

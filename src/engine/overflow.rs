@@ -254,9 +254,9 @@ const fn policy(options: &RoomOptions, encoding: Encoding) -> Overflow {
     }
 }
 
-/// Whether a piece may be queued: always, while the kernel takes what it is offered.
+/// Whether a piece may be queued: always, while the kernel is offered what is queued and takes it.
 pub(super) fn fits(session: &Session, piece: &Chunk, options: &RoomOptions) -> bool {
-    !session.blocked || {
+    !(session.blocked || session.corked) || {
         let bytes = session.outbox.bytes() + piece.len() as usize;
         let messages = session.outbox.messages() + piece.messages;
         bytes <= options.outbox_bytes_max && messages <= options.outbox_messages_max

@@ -259,12 +259,19 @@ impl Shard {
             self.unwatch(native, now);
             return None;
         }
-        let homes = (0..self.loops).map(LoopId);
-        let without = homes.clone().find(|home| !self.may_send_to(*home));
+        let mut homes = (0..self.loops).map(LoopId);
+        let without = homes.find(|home| !self.may_send_to(*home));
         if without.is_some() {
             return without;
         }
+        self.begin_to_watch(key, native, now);
+        None
+    }
+
+    /// Lets a connection into the rooms in which every home tells who is online.
+    pub(super) fn begin_to_watch(&mut self, key: ConnKey, native: &mut Native, now: Now) {
         native.watches = true;
+        let homes = (0..self.loops).map(LoopId);
         let (name, hash) = (RoomName::watchers(), self.room_key.name(RoomName::WATCHERS));
         let encoding = self.encoding_in(key, native, name.as_str());
         for home in homes {
@@ -281,7 +288,6 @@ impl Shard {
             });
             self.ask(key, native, (home, None), (What::Watch { encoding, ticket }, true), now);
         }
-        None
     }
 
     fn unwatch(&mut self, native: &mut Native, now: Now) {

@@ -20,6 +20,8 @@ pub(crate) struct Session {
     pub(crate) dirty: Dirty,
     /// The kernel took less than it was offered; a writable edge will come.
     pub(crate) blocked: bool,
+    /// What is queued waits for an answer that is to come before some of it (`resuming`).
+    pub(crate) corked: bool,
     /// Set while a run is handled that leaves this connection out.
     pub(crate) left_out: bool,
     pub(crate) pause: Pause,
@@ -156,6 +158,7 @@ impl Session {
             outbox: Outbox::new(),
             dirty: Dirty::No,
             blocked: false,
+            corked: false,
             left_out: false,
             pause: Pause::No,
             eof: false,

@@ -17,7 +17,9 @@ use super::homes::{HomeLimits, Homes};
 use super::members::Members;
 use super::outbox::{Chunk, Content, Nodes};
 use super::packing::{Packing, Press, Stopwatch};
+use super::resuming::Step;
 use super::session::{Dirty, Pause, Phase, Session};
+use super::sessions::SessionsAtHome;
 use super::settings::Settings;
 use super::table::Table;
 use super::timers::{Wheel, tick_of};
@@ -146,6 +148,10 @@ pub struct Shard {
     /// What guests' numbers and sessions' ids are drawn from.
     pub(super) lots: HashKey,
     pub(super) sessions_drawn: u64,
+    /// The sessions at home here, whosever connections they belong to.
+    pub(super) resumable: SessionsAtHome,
+    /// What of resumes is to be done when a batch has been handed out.
+    pub(super) steps: Vec<(ConnKey, Step)>,
     pub(super) settings: Arc<Settings>,
     pub(super) sessions: Table<Session>,
     pub(super) nodes: Nodes,
@@ -208,6 +214,8 @@ impl Shard {
             room_key,
             lots: epoch_key,
             sessions_drawn: 0,
+            resumable: SessionsAtHome::default(),
+            steps: Vec::new(),
             sessions: Table::new(),
             nodes: Nodes::new(),
             buffers: Buffers::default(),
@@ -283,6 +291,7 @@ impl Shard {
         let mut counters = self.counters.clone();
         counters.connections = self.sessions.len() as u64;
         counters.rooms = self.homes.len() as u64;
+        counters.sessions_parked = self.resumable.parked() as u64;
         counters.members = self.members.total() as u64;
         counters.history_bytes = self.homes.history_bytes() as u64;
         counters.history_evictions = self.homes.evicted;
@@ -391,7 +400,7 @@ impl Shard {
     pub(super) fn mark_dirty(&mut self, index: u32, small: bool) {
         let Some(session) = self.sessions.at_mut(index) else { return };
         match (session.dirty, small) {
-            _ if session.blocked => {}
+            _ if session.blocked || session.corked => {}
             (Dirty::Small, _) | (Dirty::Large, false) => {}
             (Dirty::No | Dirty::Large, true) => {
                 session.dirty = Dirty::Small;

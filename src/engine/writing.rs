@@ -1,6 +1,6 @@
 //! From outboxes to sockets: who is to be written next, what, and what became of it.
 //!
-//! Invariants: a connection that has output is in a dirty queue or blocked; one that the
+//! Invariants: a connection that has output is in a dirty queue, blocked or corked; one that the
 //! kernel refuses is not offered again before its writable edge, one that it took a part of is.
 
 use super::session::{Dirty, Pause, Phase};
@@ -20,7 +20,7 @@ impl Shard {
                 continue;
             };
             session.dirty = Dirty::No;
-            if session.blocked || session.outbox.is_empty() {
+            if session.blocked || session.corked || session.outbox.is_empty() {
                 continue;
             }
             let generation = self.sessions.generation_at(index)?;

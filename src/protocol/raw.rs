@@ -47,6 +47,7 @@ pub const fn close_code(reason: Disconnect) -> Option<u16> {
         Disconnect::OverCapacity => Some(1013),
         Disconnect::Unauthorized => Some(4001),
         Disconnect::RateLimited => Some(4002),
+        Disconnect::Superseded => Some(4003),
         Disconnect::SlowConsumer => Some(4101),
         Disconnect::NoPong => Some(4201),
         Disconnect::RequestTimeout

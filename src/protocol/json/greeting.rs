@@ -77,6 +77,22 @@ pub fn push_welcome_head(out: &mut Vec<u8>, welcome: &Welcome<'_>) {
     object.flag("batch", agreed.batch).flag("presence", agreed.presence);
 }
 
+/// Goes on with a welcome as far as the rooms of a session that is resumed: what
+/// [`push_joined_head`](super::push_joined_head) began, or [`push_room_refused`], with commas
+/// between them, then [`push_list_tail`](super::push_list_tail).
+pub fn push_welcome_rooms(out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"rooms\":[");
+}
+
+/// Appends a room of a resumed session that could not be had again.
+pub fn push_room_refused(out: &mut Vec<u8>, room: &str, code: ErrorCode) {
+    out.extend_from_slice(b"{\"room\":");
+    push_text(out, room.as_bytes());
+    out.extend_from_slice(b",\"error\":");
+    push_text(out, code.word().as_bytes());
+    out.push(b'}');
+}
+
 /// Appends a whole welcome.
 pub fn push_welcome(out: &mut Vec<u8>, welcome: &Welcome<'_>) {
     push_welcome_head(out, welcome);
@@ -161,6 +177,11 @@ mod tests {
         let mut open = Vec::new();
         push_welcome_head(&mut open, &welcome);
         assert_eq!(open, head.as_bytes());
+        push_welcome_rooms(&mut open);
+        push_room_refused(&mut open, "a", ErrorCode::RoomLimit);
+        super::super::push_list_tail(&mut open);
+        let rooms = r#","rooms":[{"room":"a","error":"room-limit"}]}"#;
+        assert_eq!(open, format!("{head}{rooms}").into_bytes());
         let bare = Welcome { id: None, session: None, user: None, ..welcome };
         let bare = written(|out| push_welcome(out, &bare));
         assert!(bare.starts_with(r#"{"type":"welcome","server":"fanfare","#), "{bare}");

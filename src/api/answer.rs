@@ -17,6 +17,19 @@ pub fn published(seq: u64, epoch: u64, receivers: u32) -> Response {
     Response::json(200, body.into_bytes())
 }
 
+/// It is on its way to that many connections.
+pub fn told(receivers: u32) -> Response {
+    Response::json(200, format!(r#"{{"receivers":{receivers}}}"#).into_bytes())
+}
+
+/// The loops in `missing` did not answer in time: what was to be told to everyone may not have
+/// reached their connections.
+pub fn unanswered(missing: &[LoopId]) -> Response {
+    let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    let missing = missing.join(", ");
+    come_back(&format!("unavailable: some loops did not answer in time: {missing}"))
+}
+
 /// The message would have created a room, and there are as many as there may be.
 pub fn room_limit() -> Response {
     come_back("room-limit: the broker holds as many rooms as it may")
@@ -92,11 +105,19 @@ mod tests {
     }
 
     #[test]
+    fn what_reaches_everyone_says_how_many_that_is_and_who_may_be_missing() {
+        assert_eq!((status(&told(3)), body(&told(3))), (200, json!({ "receivers": 3 })));
+        let detail = body(&unanswered(&[LoopId(1), LoopId(3)]))["detail"].to_string();
+        assert!(detail.ends_with("in time: 1, 3\""), "{detail}");
+    }
+
+    #[test]
     fn what_ran_out_is_named_and_when_to_come_back() {
         for (response, problem) in [
             (room_limit(), "room-limit"),
             (over_capacity(), "over-capacity"),
             (draining(), "draining"),
+            (unanswered(&[LoopId(1)]), "unavailable"),
         ] {
             assert_eq!(status(&response), 503);
             let detail = body(&response)["detail"].to_string();

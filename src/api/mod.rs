@@ -11,7 +11,7 @@ mod payload;
 
 pub use answer::{
     METRICS_CONTENT_TYPE, draining, healthy, metrics, over_capacity, published, ready, room_limit,
-    unhealthy,
+    told, unanswered, unhealthy,
 };
 pub use intent::{Intent, decide};
 pub use payload::check_payload;

@@ -28,6 +28,20 @@ impl RoomName {
         Self::check(raw).map(|name| Self(name.into()))
     }
 
+    /// The name of the room of those who want to know which users are at home on a loop. No client
+    /// can name it: it does not parse.
+    pub fn watchers() -> Self {
+        Self(Self::WATCHERS.into())
+    }
+
+    /// What [`Self::watchers`] is as text.
+    pub const WATCHERS: &str = "\u{1}users";
+
+    /// Whether it is a room of the broker's own, which is not shown to anyone.
+    pub fn is_internal(&self) -> bool {
+        Self::check(&self.0).is_err()
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -65,6 +79,14 @@ mod tests {
         {
             assert_eq!(RoomName::parse(name).map(|name| name.to_string()), Ok(name.to_owned()));
         }
+    }
+
+    #[test]
+    fn no_client_can_name_a_room_of_the_brokers_own() {
+        let watchers = RoomName::watchers();
+        assert!(watchers.is_internal() && watchers.as_str() == RoomName::WATCHERS);
+        assert_eq!(RoomName::parse(watchers.as_str()), Err(BadRoomName));
+        assert!(!RoomName::parse("users").expect("a name").is_internal());
     }
 
     #[test]

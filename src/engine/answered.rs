@@ -5,15 +5,18 @@
 
 use super::asks::{Asked, What};
 use super::batch::{JoinReply, NativeJoined, PastReply, Reply, Span};
+use super::buffers::offset;
 use super::joined::{Membership, Standing};
 use super::members::{LocalRoom, Place};
 use super::native::Native;
 use super::outbox::{Chunk, Content};
 use super::session::{Membership as RawMembership, Pause, Phase};
 use super::shard::Shard;
+use super::told::Notice;
 use crate::api;
 use crate::broker::{ConnKey, Disconnect, Now, PresenceMode};
 use crate::limits::OUTBOX_BYTES_MAX;
+use std::sync::Arc;
 
 impl Shard {
     /// Handles one reply of a batch with these texts; rooms with newcomers are noted in `fresh`.
@@ -34,6 +37,12 @@ impl Shard {
             Reply::PublishRefused { key, error } => self.answer_refused(key, error, now),
             Reply::Text { key, text, is_answer } => {
                 self.handle_text(key, text_of(texts, text), is_answer)
+            }
+            Reply::Told { keys, text, notice } => {
+                self.push_to_all(&keys, Arc::new(text_of(texts, text).to_vec()), notice);
+            }
+            Reply::Receivers { key, receivers } => {
+                self.answer(key, &api::told(receivers), now);
             }
             Reply::NativeRefused { key, hash, ticket, text } => {
                 if let (Some(native), Some(ticket)) = (self.native(key), ticket) {
@@ -61,7 +70,9 @@ impl Shard {
                 self.counters.joins += 1;
                 if let Some(native) = native {
                     self.note_answered(key);
-                    self.push_past(key, native.past);
+                    if !native.past.head.is_empty() {
+                        self.push_past(key, native.past); // Of the broker's own rooms nothing is told.
+                    }
                 }
             }
             // It left, or its slot has another tenant: the home must not count it.
@@ -119,8 +130,44 @@ impl Shard {
         self.push_answer(key, |out| out.extend_from_slice(text));
     }
 
+    /// Passes one frame on to several native connections: one buffer, and a reference for each. How
+    /// many of them got it.
+    pub(super) fn push_to_all(
+        &mut self,
+        keys: &[ConnKey],
+        frame: Arc<Vec<u8>>,
+        notice: Notice,
+    ) -> u32 {
+        let end = offset(frame.len());
+        let buffer = self.buffers.insert_shared(frame);
+        self.buffers.hold(buffer, 1); // While it is handed out.
+        let mut given = 0;
+        for &key in keys {
+            if self.native(key).is_none() {
+                continue;
+            }
+            let Some(session) = self.session(key) else { continue };
+            let is_full = session.outbox.bytes() + end as usize > OUTBOX_BYTES_MAX;
+            match (session.blocked, notice) {
+                (true, Notice::Volatile) => self.counters.volatile_dropped += 1,
+                (true, Notice::Kept) if is_full => {
+                    self.doomed.push((key, Disconnect::SlowConsumer));
+                }
+                (true, Notice::Kept) | (false, _) => {
+                    self.buffers.hold(buffer, 1);
+                    let content = Content::Answer;
+                    self.push_chunk(key, Chunk { buffer, start: 0, end, content, messages: 0 });
+                    given += 1;
+                }
+            }
+        }
+        self.buffers.release(buffer);
+        self.dirty.give(end);
+        given
+    }
+
     /// Notes that a request was answered; false where nobody waits for it any more.
-    fn note_answered(&mut self, key: ConnKey) -> bool {
+    pub(super) fn note_answered(&mut self, key: ConnKey) -> bool {
         let Some(native) = self.native(key) else { return false };
         debug_assert!(native.in_flight > 0, "an answer was asked for");
         native.in_flight = native.in_flight.saturating_sub(1);
@@ -177,7 +224,7 @@ impl Shard {
                 continue;
             }
             let what = What::Leave { room, encoding, answer: false };
-            let user = std::sync::Arc::clone(&native.user);
+            let user = Arc::clone(&native.user);
             self.submit_ask(room.home, Asked { key, id: None, user, tag: 0, what }, now);
         }
     }

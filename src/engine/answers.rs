@@ -171,6 +171,17 @@ impl Shard {
             What::History { room, limit, before, since } => {
                 self.apply_history(&asker, room, (limit, before, since), now);
             }
+            What::Online => self.apply_online(&asker, &user, now),
+            What::Offline => self.apply_offline(&asker, &user, now),
+            What::Status { status, info } => {
+                self.apply_status(&user, (status, info.as_deref()), now);
+            }
+            What::StatusIn { room, status } => self.homes.set_status(room, &user, status),
+            What::Watch { encoding, ticket } => {
+                self.apply_watch(&asker, user, (encoding, ticket), now);
+            }
+            What::Tell(tell) => self.apply_tell(&asker, &tell),
+            What::Notify { name, hash, text } => self.apply_notify(&asker, (&name, hash), &text),
         }
     }
 

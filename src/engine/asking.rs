@@ -227,7 +227,7 @@ impl Shard {
             }
             Stands::Apart | Stands::Pending => {
                 let rooms_max = self.settings.native.rooms_per_conn_max;
-                if native.rooms.len() >= rooms_max {
+                if native.rooms.len() - self.watched(native) >= rooms_max {
                     let message =
                         format!("a connection may be in {rooms_max} rooms; leave one first");
                     let error = ErrorReply {
@@ -383,7 +383,7 @@ impl Shard {
     }
 
     /// The encoding in which a connection gets a room that it joins now.
-    fn encoding_in(&self, key: ConnKey, native: &Native, name: &str) -> Encoding {
+    pub(super) fn encoding_in(&self, key: ConnKey, native: &Native, name: &str) -> Encoding {
         let session = self.sessions.get(key.index, key.generation);
         let encoding = native.encoding(session.map_or(Encoding::RAW, |session| session.encoding));
         match self.settings.policies.options(name).compression {

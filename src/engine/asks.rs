@@ -4,7 +4,10 @@
 //! their own (`HomeCommand::Say`), as they are what there is most of.
 
 use super::batch::Say;
-use crate::broker::{ConnKey, Encoding, Position, ReceiptStatus, RoomHandle, RoomName, User};
+use super::told::Notice;
+use crate::broker::{
+    ConnKey, Encoding, Position, ReceiptStatus, RoomHandle, RoomName, Status, User,
+};
 use crate::protocol::json::Created;
 use std::sync::Arc;
 
@@ -59,6 +62,54 @@ pub(crate) enum What {
         before: Option<u64>,
         since: Option<Position>,
     },
+    /// To the home of the asker's user: the connection is there.
+    Online,
+    /// The same: it is no longer there.
+    Offline,
+    /// To the home of the asker's user: what that says of being there.
+    Status {
+        status: Status,
+        info: Option<Box<str>>,
+    },
+    /// To the home of a room that the asker is in: the same.
+    StatusIn {
+        room: RoomHandle,
+        status: Status,
+    },
+    /// The connection wants to be told of all users at that home; its join has that ticket.
+    Watch {
+        encoding: Encoding,
+        ticket: u32,
+    },
+    /// To the home of a user.
+    Tell(Tell),
+    /// To the home of a room.
+    Notify {
+        name: RoomName,
+        hash: u64,
+        /// The notice's JSON.
+        text: Box<[u8]>,
+    },
+}
+
+/// Something for all connections of a user.
+#[derive(Clone, Debug)]
+pub(crate) struct Tell {
+    pub(crate) to: Box<str>,
+    /// The notice's JSON.
+    pub(crate) text: Box<[u8]>,
+    pub(crate) notice: Notice,
+    pub(crate) told: Told,
+}
+
+/// Who is told how many connections something went to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Told {
+    Nobody,
+    /// A native connection.
+    Native,
+    /// An HTTP request.
+    Request,
 }
 
 /// A join, or another one by who is a member already.
@@ -79,20 +130,43 @@ pub(crate) struct Join {
 impl Asked {
     /// Bytes that it brings along, for the credit and the inbox.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.id.as_ref().map_or(0, |id| id.len())
+        let brought = match &self.what {
+            What::Tell(tell) => tell.to.len() + tell.text.len(),
+            What::Notify { text, .. } => text.len(),
+            What::Status { info, .. } => info.as_ref().map_or(0, |info| info.len()),
+            What::Join(_)
+            | What::Leave { .. }
+            | What::Create { .. }
+            | What::Typing { .. }
+            | What::Receipt { .. }
+            | What::Info { .. }
+            | What::Members { .. }
+            | What::History { .. }
+            | What::Online
+            | What::Offline
+            | What::StatusIn { .. }
+            | What::Watch { .. } => 0,
+        };
+        size_of::<Self>() + self.id.as_ref().map_or(0, |id| id.len()) + brought
     }
 
     /// The bytes of credit that it takes; a leave takes none.
     pub(crate) fn spends(&self) -> Option<usize> {
         match self.what {
-            What::Leave { .. } => None,
+            What::Leave { .. } | What::Offline => None,
             What::Join(_)
             | What::Create { .. }
             | What::Typing { .. }
             | What::Receipt { .. }
             | What::Info { .. }
             | What::Members { .. }
-            | What::History { .. } => Some(self.bytes()),
+            | What::History { .. }
+            | What::Online
+            | What::Status { .. }
+            | What::StatusIn { .. }
+            | What::Watch { .. }
+            | What::Tell(_)
+            | What::Notify { .. } => Some(self.bytes()),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! join's reply comes before what the newcomer gets).
 
 use super::asks::Asked;
+use super::told::Notice;
 use crate::broker::{
     CommandError, ConnKey, Encoding, LoopId, PayloadKind, Piece, Published, RoomHandle, RoomName,
     RoomOptions, User,
@@ -137,6 +138,17 @@ pub(crate) enum Reply {
         key: ConnKey,
         text: Span,
         is_answer: bool,
+    },
+    /// A frame that is ready to go, for each of these.
+    Told {
+        keys: Box<[ConnKey]>,
+        text: Span,
+        notice: Notice,
+    },
+    /// What an HTTP request is told: how many connections something went to.
+    Receivers {
+        key: ConnKey,
+        receivers: u32,
     },
     /// A join that was refused, and what is said about it.
     NativeRefused {
@@ -276,12 +288,18 @@ pub(crate) enum Question {
 }
 
 /// What is asked of every loop.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Topic {
     /// Whether it runs: the canary.
     Health,
     /// What it counted.
     Metrics,
+    /// A page of the rooms at home there.
+    Rooms { prefix: Box<str>, after: Option<Box<str>>, limit: usize },
+    /// A page of the users at home there.
+    Users { after: Option<Box<str>>, limit: usize },
+    /// To pass this frame on to all native connections.
+    Broadcast(Arc<Vec<u8>>),
 }
 
 /// One loop's answer.
@@ -289,6 +307,31 @@ pub(crate) enum Topic {
 pub(crate) enum Answer {
     Alive,
     Counted(Box<Counters>),
+    /// Rooms in order of name, each with its count of members.
+    Rooms(Vec<(RoomName, u32)>),
+    /// Users in order of id, each with its entry's JSON.
+    Users(Vec<(Box<str>, Box<[u8]>)>),
+    /// How many got the frame.
+    Told(u32),
+}
+
+impl Question {
+    /// What it brings along beside itself.
+    fn extra_bytes(&self) -> usize {
+        match self {
+            Self::Ask { what: Topic::Broadcast(frame), .. } => frame.len(),
+            Self::Ask { what: Topic::Health | Topic::Metrics, .. } => 0,
+            Self::Ask { what: Topic::Rooms { .. } | Topic::Users { .. }, .. } => 0,
+            Self::Answer { answer: Answer::Alive | Answer::Told(_), .. } => 0,
+            Self::Answer { answer: Answer::Counted(_), .. } => size_of::<Counters>(),
+            Self::Answer { answer: Answer::Rooms(rooms), .. } => {
+                rooms.len() * size_of::<(RoomName, u32)>()
+            }
+            Self::Answer { answer: Answer::Users(users), .. } => {
+                users.iter().map(|(id, entry)| id.len() + entry.len()).sum()
+            }
+        }
+    }
 }
 
 impl Batch {
@@ -358,6 +401,26 @@ impl Batch {
         write(&mut self.texts);
         let text = Span { start, end: super::buffers::offset(self.texts.len()) };
         self.replies.push(Reply::Text { key, text, is_answer });
+    }
+
+    /// Adds a question or an answer that spans loops.
+    pub(crate) fn push_question(&mut self, question: Question) {
+        self.extra_bytes += question.extra_bytes();
+        self.questions.push(question);
+    }
+
+    /// Adds a frame for several connections.
+    pub(crate) fn push_told(
+        &mut self,
+        keys: Box<[ConnKey]>,
+        notice: Notice,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let start = super::buffers::offset(self.texts.len());
+        write(&mut self.texts);
+        let text = Span { start, end: super::buffers::offset(self.texts.len()) };
+        self.extra_bytes += size_of_val(&*keys);
+        self.replies.push(Reply::Told { keys, text, notice });
     }
 
     /// Adds the answer to a native join that was refused.

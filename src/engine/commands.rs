@@ -164,13 +164,15 @@ impl Shard {
     /// Whether more waits for another loop than a home may hold for one of them, or for the
     /// connections of this one.
     fn is_over_bound(&self) -> bool {
-        self.backlog_bytes + self.homes.staged_bytes() > OUTGOING_BYTES_MAX || self.is_behind()
+        let made = self.homes.staged_bytes() + self.told_bytes;
+        self.backlog_bytes + made > OUTGOING_BYTES_MAX || self.is_behind()
     }
 
     /// Looks how much waits for the loop whose inbox is furthest behind. Once a tick: a loop that
     /// takes its batches leaves nothing behind, and what one that doesn't gets on top within a
     /// tick is bounded by what is staged.
     fn weigh_backlog(&mut self) {
+        self.told_bytes = 0;
         let behind = self.refused.iter().zip(&self.outgoing);
         let waiting =
             behind.filter_map(|(refused, making)| Some(refused.as_ref()?.bytes() + making.bytes()));
@@ -363,7 +365,7 @@ impl Shard {
         }
     }
 
-    fn push_reply(&mut self, to: LoopId, reply: Reply) {
+    pub(super) fn push_reply(&mut self, to: LoopId, reply: Reply) {
         if let Some(batch) = self.outgoing.get_mut(to.index()) {
             batch.replies.push(reply);
         }
@@ -388,9 +390,16 @@ impl Shard {
                 let answer = match what {
                     Topic::Health => Answer::Alive,
                     Topic::Metrics => Answer::Counted(Box::new(self.counters())),
+                    Topic::Rooms { prefix, after, limit } => {
+                        Answer::Rooms(self.page_of_rooms(&prefix, after.as_deref(), limit + 1))
+                    }
+                    Topic::Users { after, limit } => {
+                        Answer::Users(self.directory.page(after.as_deref(), limit + 1))
+                    }
+                    Topic::Broadcast(frame) => Answer::Told(self.tell_everyone(frame, now)),
                 };
                 if let Some(batch) = self.outgoing.get_mut(from.index()) {
-                    batch.questions.push(Question::Answer { id, answer });
+                    batch.push_question(Question::Answer { id, answer });
                 }
             }
             Question::Answer { id, answer } => self.handle_answer(from, id, answer, now),

@@ -38,6 +38,7 @@ impl Shard {
             let Some(generation) = self.sessions.generation_at(index) else { continue };
             self.handle_due(ConnKey { index, generation }, tick, now);
         }
+        self.end_absences(now);
         self.homes.handle_due(now);
         self.counters.rooms_deleted += self.homes.expire(now) as u64;
         self.expire_gathers(now);
@@ -67,6 +68,7 @@ impl Shard {
             timer,
             self.homes.next_expiry_ms().map(until),
             self.homes.next_due_ms().map(until),
+            self.directory.next_due_ms().map(until),
             self.gathers.next_deadline_ms().map(until),
         ]
         .into_iter()

@@ -3,18 +3,31 @@
 //! A question goes to this loop too, by the same way, so that `/healthz` proves the way. Invariant:
 //! a question is answered once, complete or at its deadline.
 
+use super::asking::plain_error;
 use super::batch::{Answer, Question, Topic};
 use super::shard::Shard;
 use crate::api;
-use crate::broker::{ConnKey, LoopId, Now};
+use crate::broker::{ConnKey, ErrorCode, LoopId, Now, RoomName};
+use crate::http::Response;
 use crate::limits::{GATHER_TIMEOUT_MS, GATHERS_MAX};
 use crate::observe::{self, Counters};
+use crate::protocol::json::{self, RequestId};
 
 /// Who wants to know what.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Asker {
     pub(crate) key: ConnKey,
+    pub(crate) by: By,
     pub(crate) what: Topic,
+}
+
+/// How the asker is answered.
+#[derive(Clone, Debug)]
+pub(crate) enum By {
+    /// As an HTTP request.
+    Request,
+    /// As a native connection, with the request's id; or not at all.
+    Native { id: Option<Box<str>>, is_answered: bool },
 }
 
 /// A question under way.
@@ -49,15 +62,15 @@ impl Shard {
         }
         let id = self.gathers.next_id;
         self.gathers.next_id = id.wrapping_add(1);
+        for batch in &mut self.outgoing {
+            batch.push_question(Question::Ask { id, what: asker.what.clone() });
+        }
         self.gathers.open.push(Gather {
             id,
             asker,
             answers: vec![None; usize::from(self.loops)],
             deadline_ms: now.mono_ms + GATHER_TIMEOUT_MS,
         });
-        for batch in &mut self.outgoing {
-            batch.questions.push(Question::Ask { id, what: asker.what });
-        }
         true
     }
 
@@ -88,24 +101,131 @@ impl Shard {
             .map(LoopId)
             .filter(|id| gather.answers.get(id.index()).is_none_or(Option::is_none))
             .collect();
-        let response = match gather.asker.what {
+        let Asker { key, by, what } = &gather.asker;
+        match by {
+            By::Request => {
+                let response = self.response_of(what, &gather.answers, &missing, now);
+                self.answer(*key, &response, now);
+            }
+            By::Native { id, is_answered: true } => {
+                if self.note_answered(*key) {
+                    let id = id.as_deref().map(RequestId::of_json);
+                    self.answer_native(*key, id, (what, &gather.answers, &missing));
+                }
+            }
+            By::Native { is_answered: false, .. } => {}
+        }
+    }
+
+    fn response_of(
+        &self,
+        what: &Topic,
+        answers: &[Option<Answer>],
+        missing: &[LoopId],
+        now: Now,
+    ) -> Response {
+        match what {
             // Sums that lack a loop would go backwards.
-            Topic::Health | Topic::Metrics if !missing.is_empty() => api::unhealthy(&missing),
+            Topic::Health | Topic::Metrics if !missing.is_empty() => api::unhealthy(missing),
+            Topic::Broadcast(_) if !missing.is_empty() => api::unanswered(missing),
             Topic::Health => api::healthy(usize::from(self.loops)),
             Topic::Metrics => {
-                let counted = gather.answers.iter().flatten().filter_map(|answer| match answer {
-                    Answer::Counted(counters) => Some(counters.as_ref().clone()),
-                    Answer::Alive => None,
-                });
-                let counters: Vec<Counters> = counted.collect();
                 let facts = observe::ProcessFacts {
                     version: env!("CARGO_PKG_VERSION"),
                     uptime_ms: now.mono_ms,
                     connections_max: self.settings.connections_max as u64,
                 };
-                api::metrics(observe::render(&counters, &facts))
+                api::metrics(observe::render(&counted(answers), &facts))
             }
-        };
-        self.answer(gather.asker.key, &response, now);
+            Topic::Broadcast(_) => api::told(told(answers)),
+            Topic::Rooms { .. } | Topic::Users { .. } => {
+                debug_assert!(false, "no request asks for that");
+                api::unanswered(missing)
+            }
+        }
+    }
+
+    fn answer_native(
+        &mut self,
+        key: ConnKey,
+        id: Option<RequestId<'_>>,
+        (what, answers, missing): (&Topic, &[Option<Answer>], &[LoopId]),
+    ) {
+        if !missing.is_empty() {
+            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            let missing = missing.join(", ");
+            let message = format!("some loops did not answer in time: {missing}; try again");
+            return self.answer_error(key, &plain_error(ErrorCode::Unavailable, &message, id));
+        }
+        match what {
+            Topic::Rooms { limit, .. } => {
+                let (rooms, more) = page(rooms(answers), *limit);
+                let rooms = rooms.iter().map(|(name, members)| (name.as_str(), *members));
+                self.answer_now(key, |out| json::push_rooms_list(out, id, rooms, more));
+            }
+            Topic::Users { limit, .. } => {
+                let (users, more) = page(users(answers), *limit);
+                let entries = users.iter().map(|(_, entry)| entry);
+                self.answer_now(key, |out| json::push_online_users(out, id, entries, more));
+            }
+            Topic::Broadcast(_) => {
+                self.answer_now(key, |out| json::push_ack_receivers(out, id, told(answers)));
+            }
+            Topic::Health | Topic::Metrics => debug_assert!(false, "no client asks for that"),
+        }
+    }
+}
+
+/// The first `limit` of all loops' pages, and whether there are more.
+fn page<K: Ord, V>(mut entries: Vec<(K, V)>, limit: usize) -> (Vec<(K, V)>, bool) {
+    entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    (entries, more)
+}
+
+fn rooms(answers: &[Option<Answer>]) -> Vec<(RoomName, u32)> {
+    let pages = answers.iter().flatten().filter_map(|answer| match answer {
+        Answer::Rooms(rooms) => Some(rooms),
+        Answer::Alive | Answer::Counted(_) | Answer::Users(_) | Answer::Told(_) => None,
+    });
+    pages.flatten().cloned().collect()
+}
+
+fn users(answers: &[Option<Answer>]) -> Vec<(&str, &[u8])> {
+    let pages = answers.iter().flatten().filter_map(|answer| match answer {
+        Answer::Users(users) => Some(users),
+        Answer::Alive | Answer::Counted(_) | Answer::Rooms(_) | Answer::Told(_) => None,
+    });
+    pages.flatten().map(|(id, entry)| (&**id, &**entry)).collect()
+}
+
+fn counted(answers: &[Option<Answer>]) -> Vec<Counters> {
+    let counted = answers.iter().flatten().filter_map(|answer| match answer {
+        Answer::Counted(counters) => Some(counters.as_ref().clone()),
+        Answer::Alive | Answer::Rooms(_) | Answer::Users(_) | Answer::Told(_) => None,
+    });
+    counted.collect()
+}
+
+/// How many all loops told.
+fn told(answers: &[Option<Answer>]) -> u32 {
+    let told = answers.iter().flatten().filter_map(|answer| match answer {
+        Answer::Told(told) => Some(*told),
+        Answer::Alive | Answer::Counted(_) | Answer::Rooms(_) | Answer::Users(_) => None,
+    });
+    told.fold(0, u32::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_all_loops_make_one() {
+        let entries = || vec![("d", 1), ("a", 2), ("c", 3), ("b", 4)];
+        assert_eq!(page(entries(), 2), (vec![("a", 2), ("b", 4)], true));
+        assert_eq!(page(entries(), 4), (vec![("a", 2), ("b", 4), ("c", 3), ("d", 1)], false));
+        assert_eq!(page(Vec::<(u8, u8)>::new(), 1), (Vec::new(), false));
     }
 }

@@ -5,7 +5,7 @@
 use super::asking::Wish;
 use super::joined::{Joined, Standing};
 use super::native::{Go, Native, Speaks};
-use super::session::Phase;
+use super::session::{Pause, Phase};
 use super::shard::Shard;
 use crate::broker::{ConnKey, Now, SessionId, User};
 use crate::limits::REQUEST_ID_BYTES_MAX;
@@ -56,6 +56,7 @@ impl Shard {
         });
         self.counters.natives += 1;
         self.welcome(key, &native, None, now);
+        self.come_online(key, &native, now);
         let settings = Arc::clone(&self.settings);
         for room in &settings.native.default_rooms {
             let wish =
@@ -113,6 +114,9 @@ impl Shard {
         hello: &Hello<'_>,
         now: Now,
     ) -> Go {
+        if let Some(home) = self.watch(key, native, hello.presence, now) {
+            return Go::Wait { pause: Pause::Credit(home), from: 0 };
+        }
         native.batch = hello.batch.unwrap_or(native.batch);
         self.welcome(key, native, id, now);
         Go::On
@@ -122,6 +126,7 @@ impl Shard {
     pub(super) fn end_native(&mut self, key: ConnKey, native: &Native, now: Now) {
         self.counters.natives -= 1;
         self.leave_all(key, native, now);
+        self.go_offline(key, native, now);
     }
 
     /// Tells a native client when to come back.

@@ -13,8 +13,8 @@ use super::staging::{Forms, LineId, Staging};
 use super::table::Table;
 use super::told::Agenda;
 use crate::broker::{
-    CommandError, Encoding, Form, Kept, LoopId, MayCreate, Now, Published, Role, Room, RoomHandle,
-    RoomName, RoomOptions, RoomPolicies,
+    CommandError, Encoding, Form, Kept, LoopId, MayCreate, Now, PresenceMode, Published, Role,
+    Room, RoomHandle, RoomName, RoomOptions, RoomPolicies,
 };
 use crate::limits::BATCH_BYTES_MAX;
 use crate::observe::Counters;
@@ -75,7 +75,7 @@ pub(crate) struct Homes {
     epochs_drawn: u64,
     pub(super) rooms: Table<HomeRoom>,
     names: HashTable<u32>,
-    /// The same in order, to be listed by pages.
+    /// The same in order, to be listed by pages; without the broker's own.
     by_name: BTreeMap<RoomName, u32>,
     pub(super) staging: Staging,
     /// Rooms that have a line in the staging area.
@@ -124,9 +124,9 @@ impl Homes {
         }
     }
 
-    /// Rooms that exist.
-    pub(crate) const fn len(&self) -> usize {
-        self.rooms.len()
+    /// Rooms that exist, but for the broker's own.
+    pub(crate) fn len(&self) -> usize {
+        self.by_name.len()
     }
 
     /// Bytes laid out in this tick and not yet in a batch.
@@ -172,7 +172,7 @@ impl Homes {
             (Creator::User(Role::Guest), MayCreate::Users)
             | (Creator::User(_), MayCreate::Nobody) => return Err(CommandError::MayNotCreate),
         }
-        if self.rooms.len() >= self.limits.rooms_max {
+        if self.len() >= self.limits.rooms_max {
             return Err(CommandError::RoomLimit);
         }
         let mut changed = change(*options);
@@ -182,6 +182,27 @@ impl Homes {
         if changed != *options {
             options = Arc::new(changed);
         }
+        Ok(self.insert(name, hash, options, now))
+    }
+
+    /// The room of the broker's own of that name, created if need be: without history or presence.
+    pub(crate) fn open_internal(&mut self, name: &RoomName, hash: u64, now: Now) -> RoomHandle {
+        if let Some(handle) = self.find(name.as_str(), hash) {
+            return handle;
+        }
+        let mut options = RoomOptions::default();
+        options.history.messages_max = 0;
+        options.presence.mode = PresenceMode::Off;
+        self.insert(name.clone(), hash, Arc::new(options), now)
+    }
+
+    fn insert(
+        &mut self,
+        name: RoomName,
+        hash: u64,
+        options: Arc<RoomOptions>,
+        now: Now,
+    ) -> RoomHandle {
         self.epochs_drawn += 1;
         let epoch = self.epochs.number(u64::from(self.id.0), self.epochs_drawn);
         let (slot, generation) = self.rooms.insert(HomeRoom {
@@ -197,10 +218,12 @@ impl Homes {
         let rooms = &self.rooms;
         let hash_of = |slot: &u32| rooms.at(*slot).map_or(0, |room| room.hash);
         self.names.insert_unique(hash, slot, hash_of);
-        self.by_name.insert(name, slot);
+        if !name.is_internal() {
+            self.by_name.insert(name, slot);
+        }
         let handle = RoomHandle { home: self.id, slot, generation };
         self.expire_later(handle, now);
-        Ok(handle)
+        handle
     }
 
     /// The room of that name, if it exists.
@@ -467,8 +490,7 @@ impl Homes {
             if let Ok(entry) = self.names.find_entry(home.hash, |slot| *slot == handle.slot) {
                 entry.remove();
             }
-            self.by_name.remove(&home.name);
-            deleted += 1;
+            deleted += usize::from(self.by_name.remove(&home.name).is_some());
         }
         deleted
     }

@@ -17,6 +17,7 @@ mod commands;
 mod contexts;
 mod credit;
 mod deadlines;
+mod directory;
 mod dirty;
 mod endings;
 mod fanout;

@@ -4,7 +4,7 @@
 //! Invariant: the next request is looked at when the answer to the one before it is queued.
 
 use super::batch::{RoomRef, Sender, Topic};
-use super::gather::Asker;
+use super::gather::{Asker, By};
 use super::greeting::SUBPROTOCOLS;
 use super::hash::home_of;
 use super::session::{Body, Exchange, Membership, Pause, PendingRoom, Phase, Raw};
@@ -300,7 +300,7 @@ impl Shard {
     }
 
     fn gather(&mut self, key: ConnKey, exchange: Exchange, what: Topic, now: Now) {
-        if self.ask_all(Asker { key, what }, now) {
+        if self.ask_all(Asker { key, by: By::Request, what }, now) {
             self.wait_for_answer(key, exchange, now);
         } else {
             let text = "too many questions to all loops are under way; try again";

@@ -9,6 +9,7 @@ use super::batch::{Batch, Spent};
 use super::buffers::{BufferId, Buffers};
 use super::contexts::Contexts;
 use super::credit::Credits;
+use super::directory::Directory;
 use super::dirty::DirtyQueues;
 use super::gather::Gathers;
 use super::hash::HashKey;
@@ -151,6 +152,8 @@ pub struct Shard {
     pub(super) buffers: Buffers,
     pub(super) timers: Wheel,
     pub(super) homes: Homes,
+    /// The users at home here.
+    pub(super) directory: Directory,
     pub(super) packing: Packing,
     pub(super) contexts: Contexts,
     /// Connections of this loop that may have a context of their own.
@@ -168,6 +171,8 @@ pub struct Shard {
     pub(super) owed: Vec<Spent>,
     /// What waits for the loop that is furthest behind, as of the end of the last tick.
     pub(super) backlog_bytes: usize,
+    /// What users were told since the end of the last tick.
+    pub(super) told_bytes: usize,
     /// Commands that wait until the outgoing bound allows their effects.
     pub(super) parked: VecDeque<(Batch, usize)>,
     pub(super) gathers: Gathers,
@@ -208,6 +213,7 @@ impl Shard {
             buffers: Buffers::default(),
             timers: Wheel::new(tick_of(now.mono_ms)),
             homes: Homes::new(id, limits, settings.policies.clone(), epoch_key),
+            directory: Directory::new(settings.presence_grace_ms),
             packing: Packing::new(Press::new(&settings.compression, stopwatch)),
             contexts: Contexts::default(),
             contexts_max: settings.compression.contexts_max.div_ceil(usize::from(loops)),
@@ -219,6 +225,7 @@ impl Shard {
             refused: (0..loops).map(|_| None).collect(),
             owed: vec![Spent::default(); usize::from(loops)],
             backlog_bytes: 0,
+            told_bytes: 0,
             parked: VecDeque::new(),
             gathers: Gathers::default(),
             dirty: DirtyQueues::default(),
@@ -279,6 +286,7 @@ impl Shard {
         counters.members = self.members.total() as u64;
         counters.history_bytes = self.homes.history_bytes() as u64;
         counters.history_evictions = self.homes.evicted;
+        counters.users_online = self.directory.len() as u64;
         counters.contexts = self.contexts.len() as u64;
         counters.pinned_bytes = self.buffers.pinned_bytes() as u64;
         counters.outgoing_bytes = (outgoing + refused + self.homes.staged_bytes()) as u64;

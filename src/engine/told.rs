@@ -7,7 +7,7 @@
 use super::homes::Homes;
 use super::past::Past;
 use super::staging::{LeftOut, LineId};
-use crate::broker::{Change, Form, Now, PresenceMode, RoomHandle, User};
+use crate::broker::{Change, Form, Now, PresenceMode, RoomHandle, Status, User};
 use crate::protocol::json;
 use crate::ws::{Opcode, push_frame_with};
 use std::cmp::Reverse;
@@ -108,6 +108,14 @@ impl Homes {
         } else if change == Change::Left {
             let due = now.mono_ms + grace_ms;
             self.agenda.departures.push_back((due, handle, Arc::clone(user)));
+        }
+    }
+
+    /// Notes what a user says of being there, for those who list a room's users.
+    pub(crate) fn set_status(&mut self, handle: RoomHandle, user: &User, status: Status) {
+        let Some(past) = self.past_mut(handle) else { return };
+        if let Some(presence) = &mut past.presence {
+            presence.set_status(user.id(), status);
         }
     }
 

@@ -137,6 +137,10 @@ pub const REQUEST_FIELDS_MAX: usize = 32;
 /// Bytes of the `info` that a user may tell others with its status. Too low: a name and a picture
 /// don't fit. Too high: presence lists dominate.
 pub const PRESENCE_INFO_BYTES_MAX: usize = 1_024;
+/// Bytes of a notification's title. Too low: titles are cut short. Too high: what devices can't show.
+pub const NOTIFICATION_TITLE_BYTES_MAX: usize = 256;
+/// Bytes of a notification's body. Too low: as above. Too high: as above.
+pub const NOTIFICATION_BODY_BYTES_MAX: usize = 4_096;
 /// Default for the rooms of one connection; beyond it `too-many-rooms`. Too low: honest use is
 /// refused. Too high: one connection fills memory.
 pub const ROOMS_PER_CONN_MAX: usize = 1_000;

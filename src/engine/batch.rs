@@ -125,6 +125,8 @@ pub(crate) enum HomeCommand {
         room: SentRoom,
         kind: PayloadKind,
         payload: Span,
+        /// The key under which a repeat is recognised; empty for none.
+        dedupe: Span,
         sender: Sender,
     },
 }

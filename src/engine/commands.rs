@@ -20,6 +20,18 @@ use crate::limits::OUTGOING_BYTES_MAX;
 /// The sequence of lots from which guests' numbers are drawn: that of the first loop.
 const GUESTS: u64 = 1 << 8;
 
+/// Whose keys those of HTTP requests are: no JSON, as the users of native members are.
+const POSTER: &str = "server";
+
+/// What is published by who is no native member.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Post<'a> {
+    pub(super) kind: PayloadKind,
+    pub(super) payload: &'a [u8],
+    /// The key under which a repeat is recognised; empty for none.
+    pub(super) dedupe: &'a str,
+}
+
 impl Shard {
     /// Handles what another loop sent.
     pub fn handle_batch(&mut self, mut batch: Batch, now: Now) {
@@ -124,15 +136,15 @@ impl Shard {
         &mut self,
         home: LoopId,
         room: RoomRef<'_>,
-        kind: PayloadKind,
-        payload: &[u8],
+        post: Post<'_>,
         sender: Sender,
         now: Now,
     ) {
         if home == self.id {
-            return self.apply_publish(self.id, room, (kind, payload), sender, now);
+            return self.apply_publish(self.id, room, post, sender, now);
         }
-        self.credits.spend(home, payload.len());
+        let Post { kind, payload, dedupe } = post;
+        self.credits.spend(home, payload.len() + dedupe.len());
         let Some(batch) = self.outgoing.get_mut(home.index()) else { return };
         let room = match room {
             RoomRef::Handle(handle) => SentRoom::Handle(handle),
@@ -141,7 +153,8 @@ impl Shard {
             }
         };
         let payload = batch.push_payload(payload);
-        batch.commands.push(HomeCommand::Publish { room, kind, payload, sender });
+        let dedupe = batch.push_payload(dedupe.as_bytes());
+        batch.commands.push(HomeCommand::Publish { room, kind, payload, dedupe, sender });
     }
 
     /// Tells a room's home that a member of this loop is gone. Needs no credit: there are at most
@@ -229,7 +242,7 @@ impl Shard {
             HomeCommand::Leave { room, encoding, count } => {
                 self.homes.leave(room, from, encoding, count, now);
             }
-            HomeCommand::Publish { room, kind, payload, sender } => {
+            HomeCommand::Publish { room, kind, payload, dedupe, sender } => {
                 let room = match room {
                     SentRoom::Handle(handle) => RoomRef::Handle(handle),
                     SentRoom::Name { name, hash } => {
@@ -238,8 +251,9 @@ impl Shard {
                     }
                 };
                 let payload = batch.payload(payload);
-                self.apply_publish(from, room, (kind, payload), sender, now);
-                self.owe(from, payload.len());
+                let dedupe = std::str::from_utf8(batch.payload(dedupe)).unwrap_or_default();
+                self.apply_publish(from, room, Post { kind, payload, dedupe }, sender, now);
+                self.owe(from, payload.len() + dedupe.len());
             }
             HomeCommand::Done => debug_assert!(false, "a command is applied once"),
         }
@@ -277,7 +291,7 @@ impl Shard {
         &mut self,
         from: LoopId,
         room: RoomRef<'_>,
-        (kind, payload): (PayloadKind, &[u8]),
+        Post { kind, payload, dedupe }: Post<'_>,
         sender: Sender,
         now: Now,
     ) {
@@ -293,14 +307,19 @@ impl Shard {
         let guest = guest.map(publication::guest);
         let sender_json = guest.as_ref().map_or(publication::SERVER, <[u8; _]>::as_slice);
         let published = handle.and_then(|handle| {
+            if let Some(published) = self.find_key(handle, (POSTER, dedupe), now) {
+                return Ok((published, false));
+            }
             let (tag, id, mark) = (0, None, 0);
             let sender = sender_json;
             let publication = Publication { kind, payload, sender, tag, id, mark, left_out };
-            self.homes.publish(handle, &publication, now)
+            let published = self.homes.publish(handle, &publication, now)?;
+            self.remember_key(handle, (POSTER, dedupe), published, now);
+            Ok((published, true))
         });
         match (published, sender) {
-            (Ok(published), Sender::Outsider(key)) => {
-                self.counters.publications += 1;
+            (Ok((published, is_new)), Sender::Outsider(key)) => {
+                self.counters.publications += u64::from(is_new);
                 self.push_reply(from, Reply::Ack { key, published });
             }
             (Ok(_), Sender::Member(_) | Sender::LeftOut(_)) => self.counters.publications += 1,
@@ -456,6 +475,7 @@ mod tests {
             room: SentRoom::Name { name, hash },
             kind: PayloadKind::Text,
             payload: name,
+            dedupe: Span { start: 0, end: 0 },
             sender: Sender::Member(key),
         };
         publishes.commands = vec![publish; CREDIT_COMMANDS as usize];

@@ -36,6 +36,7 @@ mod overflow;
 mod packing;
 mod past;
 mod people;
+mod posts;
 mod publication;
 mod records;
 mod requests;

@@ -4,6 +4,7 @@
 //! Invariant: the next request is looked at when the answer to the one before it is queued.
 
 use super::batch::{RoomRef, Sender, Topic};
+use super::commands::Post;
 use super::gather::{Asker, By};
 use super::greeting::SUBPROTOCOLS;
 use super::hash::home_of;
@@ -13,7 +14,7 @@ use super::timers::tick_of;
 use crate::api::{self, Intent};
 use crate::auth;
 use crate::broker::{
-    CommandError, Compression, ConnKey, Encoding, Now, Overflow, PayloadKind, RoomName, User,
+    CommandError, Compression, ConnKey, Encoding, LoopId, Now, Overflow, RoomName, User,
 };
 use crate::http::{
     self, BodyReader, Connection, Fields, Head, HeadReader, Method, Response, Route, SendBody,
@@ -134,6 +135,10 @@ impl Shard {
                 Ok(Asked::Native { upgrade, subprotocol, user })
             }
             Route::Messages { .. }
+            | Route::RoomNotifications { .. }
+            | Route::UserMessages { .. }
+            | Route::UserNotifications { .. }
+            | Route::Broadcast
             | Route::Healthz
             | Route::Readyz
             | Route::Metrics
@@ -254,25 +259,51 @@ impl Shard {
             self.put_phase(key, Phase::Body(body));
             return consumed;
         }
-        if let Intent::Publish { room, .. } = &body.intent {
-            let home = home_of(self.room_key.name(room.as_str()), self.loops);
-            if !self.may_send_to(home) {
-                self.put_phase(key, Phase::Body(body));
-                self.pause(key, Pause::Credit(home));
-                return consumed;
-            }
+        if let Some(home) = self.home_needed(&body.intent)
+            && !self.may_send_to(home)
+        {
+            self.put_phase(key, Phase::Body(body));
+            self.pause(key, Pause::Credit(home));
+            return consumed;
         }
         self.put_phase(key, Phase::Head(HeadReader::default()));
         self.run(key, *body, now);
         consumed
     }
 
+    /// The loop that a request needs credit at.
+    fn home_needed(&self, intent: &Intent) -> Option<LoopId> {
+        match intent {
+            Intent::Publish { room, .. } | Intent::NotifyRoom { room } => {
+                Some(home_of(self.room_key.name(room.as_str()), self.loops))
+            }
+            Intent::Direct { user, .. } | Intent::NotifyUser { user } => {
+                Some(self.home_of_user(user))
+            }
+            Intent::Broadcast { .. } | Intent::Health | Intent::Ready | Intent::Metrics => None,
+        }
+    }
+
     /// Carries out a complete request.
     fn run(&mut self, key: ConnKey, body: Body, now: Now) {
         let Body { intent, exchange, reader, .. } = body;
         match intent {
-            Intent::Publish { room, kind } => {
-                self.run_publish(key, &room, kind, &reader.take(), exchange, now);
+            Intent::Publish { room, kind, dedupe } => {
+                let (payload, dedupe) = (reader.take(), dedupe.as_deref().unwrap_or_default());
+                let post = Post { kind, payload: &payload, dedupe };
+                self.run_publish(key, &room, post, exchange, now);
+            }
+            Intent::Direct { user, kind } => {
+                self.run_direct(key, user, (kind, &reader.take()), exchange, now);
+            }
+            Intent::Broadcast { kind } => {
+                self.run_broadcast(key, (kind, &reader.take()), exchange, now);
+            }
+            Intent::NotifyUser { user } => {
+                self.run_notify_user(key, user, &reader.take(), exchange, now);
+            }
+            Intent::NotifyRoom { room } => {
+                self.run_notify_room(key, room, &reader.take(), exchange, now);
             }
             Intent::Health => self.gather(key, exchange, Topic::Health, now),
             Intent::Metrics => self.gather(key, exchange, Topic::Metrics, now),
@@ -284,22 +315,21 @@ impl Shard {
         &mut self,
         key: ConnKey,
         room: &RoomName,
-        kind: PayloadKind,
-        payload: &[u8],
+        post: Post<'_>,
         exchange: Exchange,
         now: Now,
     ) {
-        if let Err(response) = api::check_payload(kind, payload) {
+        if let Err(response) = api::check_payload(post.kind, post.payload) {
             return self.respond(key, &response, exchange, now);
         }
         self.wait_for_answer(key, exchange, now);
         let hash = self.room_key.name(room.as_str());
         let home = home_of(hash, self.loops);
         let room = RoomRef::Name { name: room.as_str(), hash };
-        self.submit_publish(home, room, kind, payload, Sender::Outsider(key), now);
+        self.submit_publish(home, room, post, Sender::Outsider(key), now);
     }
 
-    fn gather(&mut self, key: ConnKey, exchange: Exchange, what: Topic, now: Now) {
+    pub(super) fn gather(&mut self, key: ConnKey, exchange: Exchange, what: Topic, now: Now) {
         if self.ask_all(Asker { key, by: By::Request, what }, now) {
             self.wait_for_answer(key, exchange, now);
         } else {
@@ -308,7 +338,7 @@ impl Shard {
         }
     }
 
-    fn wait_for_answer(&mut self, key: ConnKey, exchange: Exchange, now: Now) {
+    pub(super) fn wait_for_answer(&mut self, key: ConnKey, exchange: Exchange, now: Now) {
         if self.take_phase(key).is_some() {
             self.begin_phase(key, Phase::Waiting(exchange), now);
             self.pause(key, Pause::Answer);

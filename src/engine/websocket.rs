@@ -4,6 +4,7 @@
 //! taken stays with the connection and nowhere else.
 
 use super::batch::{RoomRef, Sender};
+use super::commands::Post;
 use super::hash::home_of;
 use super::outbox::Content;
 use super::session::{Membership, Pause, Phase, Raw, Session};
@@ -190,11 +191,11 @@ impl Shard {
                     return;
                 };
                 let room = RoomRef::Handle(room.handle);
-                self.submit_publish(home, room, kind, payload, sender, now);
+                self.submit_publish(home, room, Post { kind, payload, dedupe: "" }, sender, now);
             }
             Membership::Pending(pending) => {
                 let room = RoomRef::Name { name: pending.name.as_str(), hash: pending.hash };
-                self.submit_publish(home, room, kind, payload, sender, now);
+                self.submit_publish(home, room, Post { kind, payload, dedupe: "" }, sender, now);
             }
         }
     }

@@ -22,6 +22,23 @@ pub enum Route<'a> {
         /// The room's name, still percent-encoded; never empty.
         room: &'a str,
     },
+    /// `/v1/rooms/{room}/notifications`: a notification to a room's native members.
+    RoomNotifications {
+        /// The room's name, still percent-encoded; never empty.
+        room: &'a str,
+    },
+    /// `/v1/users/{user}/messages`: a message to all connections of a user.
+    UserMessages {
+        /// The user's id, still percent-encoded; never empty.
+        user: &'a str,
+    },
+    /// `/v1/users/{user}/notifications`: a notification to all connections of a user.
+    UserNotifications {
+        /// The user's id, still percent-encoded; never empty.
+        user: &'a str,
+    },
+    /// `/v1/broadcast`: a message to every native connection.
+    Broadcast,
     /// `/healthz`: whether the broker lives.
     Healthz,
     /// `/readyz`: whether it takes connections.
@@ -37,20 +54,32 @@ pub fn route(path: &str) -> Route<'_> {
     match path {
         "/ws" => Route::Native,
         "/echo" => Route::Echo,
+        "/v1/broadcast" => Route::Broadcast,
         "/healthz" => Route::Healthz,
         "/readyz" => Route::Readyz,
         "/metrics" => Route::Metrics,
-        other => room_route(other).unwrap_or(Route::Unknown),
+        other => named_route(other).unwrap_or(Route::Unknown),
     }
 }
 
-fn room_route(path: &str) -> Option<Route<'_>> {
-    let segment = |room: &&str| !room.is_empty() && !room.contains('/');
+fn named_route(path: &str) -> Option<Route<'_>> {
+    let segment = |name: &&str| !name.is_empty() && !name.contains('/');
     if let Some(room) = path.strip_prefix("/raw/").filter(segment) {
         return Some(Route::Raw { room });
     }
-    let room = path.strip_prefix("/v1/rooms/")?.strip_suffix("/messages").filter(segment)?;
-    Some(Route::Messages { room })
+    if let Some(rest) = path.strip_prefix("/v1/users/") {
+        if let Some(user) = rest.strip_suffix("/messages").filter(segment) {
+            return Some(Route::UserMessages { user });
+        }
+        let user = rest.strip_suffix("/notifications").filter(segment)?;
+        return Some(Route::UserNotifications { user });
+    }
+    let rest = path.strip_prefix("/v1/rooms/")?;
+    if let Some(room) = rest.strip_suffix("/messages").filter(segment) {
+        return Some(Route::Messages { room });
+    }
+    let room = rest.strip_suffix("/notifications").filter(segment)?;
+    Some(Route::RoomNotifications { room })
 }
 
 impl Route<'_> {
@@ -58,7 +87,11 @@ impl Route<'_> {
     pub const fn allowed_methods(&self) -> &'static [Method] {
         match self {
             Self::Raw { .. } | Self::Native | Self::Echo => &[Method::Get],
-            Self::Messages { .. } => &[Method::Post],
+            Self::Messages { .. }
+            | Self::RoomNotifications { .. }
+            | Self::UserMessages { .. }
+            | Self::UserNotifications { .. }
+            | Self::Broadcast => &[Method::Post],
             Self::Healthz | Self::Readyz | Self::Metrics => &[Method::Get, Method::Head],
             Self::Unknown => &[],
         }
@@ -68,7 +101,11 @@ impl Route<'_> {
     pub const fn allow_field(&self) -> &'static str {
         match self {
             Self::Raw { .. } | Self::Native | Self::Echo => "GET",
-            Self::Messages { .. } => "POST",
+            Self::Messages { .. }
+            | Self::RoomNotifications { .. }
+            | Self::UserMessages { .. }
+            | Self::UserNotifications { .. }
+            | Self::Broadcast => "POST",
             Self::Healthz | Self::Readyz | Self::Metrics => "GET, HEAD",
             Self::Unknown => "",
         }
@@ -89,6 +126,10 @@ mod tests {
             ("/echo", Route::Echo),
             ("/v1/rooms/chat:1/messages", Route::Messages { room: "chat:1" }),
             ("/v1/rooms/messages/messages", Route::Messages { room: "messages" }),
+            ("/v1/rooms/a/notifications", Route::RoomNotifications { room: "a" }),
+            ("/v1/users/42/messages", Route::UserMessages { user: "42" }),
+            ("/v1/users/a%2Fb/notifications", Route::UserNotifications { user: "a%2Fb" }),
+            ("/v1/broadcast", Route::Broadcast),
             ("/healthz", Route::Healthz),
             ("/readyz", Route::Readyz),
             ("/metrics", Route::Metrics),
@@ -115,6 +156,12 @@ mod tests {
             "/v1/rooms/a/b/messages",
             "/v1/rooms/a/messages/",
             "/v1/rooms/a",
+            "/v1/rooms//notifications",
+            "/v1/users/a",
+            "/v1/users//messages",
+            "/v1/users/a/b/messages",
+            "/v1/users/a/rooms",
+            "/v1/broadcast/",
             "/healthz/",
             "/%65cho",
         ] {
@@ -126,7 +173,9 @@ mod tests {
     fn the_allow_field_lists_the_allowed_methods() {
         let paths =
             ["/raw/a", "/ws", "/echo", "/v1/rooms/a/messages", "/healthz", "/readyz", "/metrics"];
-        for path in paths.into_iter().chain(["/"]) {
+        let people = ["/v1/users/a/messages", "/v1/users/a/notifications", "/v1/broadcast"];
+        let people = people.into_iter().chain(["/v1/rooms/a/notifications", "/"]);
+        for path in paths.into_iter().chain(people) {
             let names: Vec<_> =
                 route(path).allowed_methods().iter().map(|method| method.name()).collect();
             assert_eq!(names.join(", "), route(path).allow_field(), "{path}");

@@ -37,6 +37,7 @@ pub use reply::{
     push_error, push_history_head, push_joined_head, push_left, push_room_info,
 };
 pub use request::{Ask, Created, Hello, Request, RequestId};
+pub use write::push_text;
 
 /// What `push` appends, which must be one JSON value.
 #[cfg(test)]

@@ -158,7 +158,7 @@ const fn hex(digit: u8) -> u8 {
 const STRIDE: usize = 16;
 
 /// Appends `text`, which is UTF-8, as a JSON string.
-pub(super) fn push_text(out: &mut Vec<u8>, text: &[u8]) {
+pub fn push_text(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 2);
     out.push(b'"');
     let mut rest = text;

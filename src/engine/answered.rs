@@ -12,6 +12,7 @@ use super::native::Native;
 use super::outbox::{Chunk, Content};
 use super::session::{Membership as RawMembership, Pause, Phase};
 use super::shard::Shard;
+use super::timers::tick_of;
 use super::told::Notice;
 use crate::api;
 use crate::broker::{ConnKey, Disconnect, Now, PresenceMode};
@@ -67,6 +68,9 @@ impl Shard {
         match (place, reply.native) {
             (Some(place), native) => {
                 fresh.push(place.room);
+                if let Some(room) = self.members.get_mut(place.room) {
+                    room.used = tick_of(now.mono_ms);
+                }
                 self.counters.joins += 1;
                 if let Some(native) = native {
                     self.note_answered(key);

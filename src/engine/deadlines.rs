@@ -108,6 +108,7 @@ impl Shard {
     }
 
     fn handle_due(&mut self, key: ConnKey, tick: u32, now: Now) {
+        self.leave_idle(key, tick, now);
         match self.verdict(key, tick) {
             Verdict::Later(due) => return self.timers.set(key.index, due),
             Verdict::Ping => {

@@ -12,6 +12,7 @@ use super::outbox::{Chunk, Content, messages_between};
 use super::session::{Dirty, Session};
 use super::shard::{Shard, is_small};
 use super::table::Table;
+use super::timers::tick_of;
 use crate::broker::{ConnKey, Now, RoomOptions};
 
 impl Shard {
@@ -23,11 +24,12 @@ impl Shard {
             self.handle_reply(reply, &texts, &mut fresh, now);
         }
         if !runs.is_empty() {
+            let tick = tick_of(now.mono_ms);
             let count = runs.len();
             let buffer = self.buffers.insert(bytes, runs, frames);
             self.buffers.hold(buffer, 1); // While it is handed out.
             for run in 0..count {
-                self.hand_out(buffer, super::buffers::offset(run));
+                self.hand_out(buffer, super::buffers::offset(run), tick);
             }
             self.buffers.release(buffer);
         }
@@ -38,7 +40,7 @@ impl Shard {
     }
 
     /// Gives one room's run to each of the room's members on this loop.
-    fn hand_out(&mut self, buffer: BufferId, run_index: u32) {
+    fn hand_out(&mut self, buffer: BufferId, run_index: u32, tick: u32) {
         let Some((run, frames)) = self.buffers.run(buffer, run_index) else { return };
         let run = *run;
         let messages = frames.last().map_or(0, |frame| frame.upto);
@@ -53,6 +55,9 @@ impl Shard {
             return mark(&mut self.sessions, &left_out, false);
         };
         room.last_seq = run.first_seq + u64::from(messages) - 1;
+        if messages > 0 {
+            room.used = tick;
+        }
         let kind = if is_small(room.conns.len()) { Dirty::Small } else { Dirty::Large };
         let settled = room.conns.len() - room.fresh.len();
         let whole = Chunk {

@@ -36,6 +36,8 @@ pub(crate) struct RoomMembers {
     pub(crate) options: RoomOptions,
     /// The last message that was handed out here, or was there when the first of them joined.
     pub(crate) last_seq: u64,
+    /// When a message was last handed out here, or somebody joined, in ticks of the wheel.
+    pub(crate) used: u32,
     /// Where what its stalled members wait for is collected; may be gone (`backlog`).
     pub(crate) backlog: BufferId,
     /// Slots in the table of sessions. A leave is told at once, so no generation is needed.
@@ -174,6 +176,7 @@ impl Members {
             encoding,
             options,
             last_seq: seq,
+            used: 0,
             backlog: BufferId::NONE,
             conns: Vec::new(),
             fresh: Vec::new(),

@@ -27,6 +27,7 @@ mod gather;
 mod greeting;
 mod hash;
 mod homes;
+mod idle;
 mod ingest;
 mod joined;
 mod members;

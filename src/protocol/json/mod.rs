@@ -34,7 +34,7 @@ pub use notice::{
 };
 pub use reply::{
     ErrorReply, History, Joined, RoomInfo, RoomLife, push_ack, push_ack_receivers, push_created,
-    push_error, push_history_head, push_joined_head, push_left, push_room_info,
+    push_error, push_history_head, push_joined_head, push_left, push_left_idle, push_room_info,
 };
 pub use request::{Ask, Created, Hello, Request, RequestId};
 pub use write::push_text;

@@ -144,6 +144,11 @@ pub fn push_left(out: &mut Vec<u8>, id: Option<RequestId<'_>>, room: &str) {
     Object::open(out, "room-left").id(id).text("room", room).close();
 }
 
+/// Appends what a member is told that was taken out of a room in which nothing happens.
+pub fn push_left_idle(out: &mut Vec<u8>, room: &str) {
+    Object::open(out, "room-left").text("room", room).text("reason", "idle").close();
+}
+
 /// Appends the reply to a creation: `success` is whether the room is new.
 pub fn push_created(out: &mut Vec<u8>, id: Option<RequestId<'_>>, room: &str, success: bool) {
     Object::open(out, "room-created").id(id).text("room", room).flag("success", success).close();
@@ -245,6 +250,10 @@ mod tests {
         assert_eq!(
             written(|out| push_ack_receivers(out, ID, 2)),
             r#"{"type":"ack","id":"j-1","receivers":2}"#
+        );
+        assert_eq!(
+            written(|out| push_left_idle(out, "lobby")),
+            r#"{"type":"room-left","room":"lobby","reason":"idle"}"#
         );
         assert_eq!(
             written(|out| push_left(out, None, "lobby")),

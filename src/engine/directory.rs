@@ -209,3 +209,90 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Role;
+
+    const GRACE_MS: u64 = 10;
+
+    fn user(id: u32) -> Arc<User> {
+        Arc::new(User::new(&id.to_string(), "name", Role::Member).expect("a good id"))
+    }
+
+    fn at(index: u32) -> (LoopId, ConnKey) {
+        (LoopId(0), ConnKey { index, generation: 0 })
+    }
+
+    /// One user, as a list of its connections and a note of what others were told of it.
+    #[derive(Clone, Default)]
+    struct Reference {
+        connections: Vec<u32>,
+        told_online: bool,
+        gone_at: Option<u64>,
+    }
+
+    #[test]
+    fn what_others_are_told_is_what_they_would_see_if_they_looked_after_the_grace() {
+        for seed in 0..300 {
+            let mut dice = fastrand::Rng::with_seed(seed);
+            let mut directory = Directory::new(GRACE_MS);
+            let mut users = vec![Reference::default(); 4];
+            let mut now = Now::default();
+            for step in 0..300 {
+                let why = format!("seed {seed}, step {step}");
+                now = now.plus_ms(dice.u64(0..4));
+                while let Some(gone) = directory.poll_gone(now) {
+                    let id: usize = gone.id().parse().expect("a number");
+                    let due = users[id].gone_at.take();
+                    assert!(due.is_some_and(|due| due <= now.mono_ms), "{why}");
+                    assert!(users[id].connections.is_empty() && users[id].told_online, "{why}");
+                    users[id].told_online = false;
+                }
+                let overdue = |one: &Reference| one.gone_at.is_some_and(|due| due <= now.mono_ms);
+                assert!(!users.iter().any(overdue), "{why}");
+                let (id, index) = (dice.u32(0..4), dice.u32(0..3));
+                let one = &mut users[id as usize];
+                let known = one.connections.iter().position(|known| *known == index);
+                match known {
+                    None => {
+                        let told = directory.connect(&user(id), at(index), 0);
+                        assert_eq!(told, !one.told_online, "{why}");
+                        one.connections.push(index);
+                        (one.told_online, one.gone_at) = (true, None);
+                    }
+                    Some(place) => {
+                        assert!(!directory.disconnect(&user(id), at(index), now), "{why}");
+                        one.connections.remove(place);
+                        let is_last = one.connections.is_empty();
+                        one.gone_at = is_last.then_some(now.mono_ms + GRACE_MS);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_grace_the_last_connection_ends_it() {
+        let (mut directory, now) = (Directory::new(0), Now::default());
+        assert!(directory.connect(&user(1), at(1), 0));
+        assert!(!directory.connect(&user(1), at(2), 0));
+        assert!(!directory.disconnect(&user(1), at(1), now));
+        assert!(directory.disconnect(&user(1), at(2), now));
+        assert_eq!((directory.len(), directory.next_due_ms()), (0, None));
+    }
+
+    #[test]
+    fn who_wanted_to_look_offline_is_not_told_to_go() {
+        for grace_ms in [0, GRACE_MS] {
+            let (mut directory, now) = (Directory::new(grace_ms), Now::default());
+            directory.connect(&user(1), at(1), 0);
+            directory.users.set_status("1", Status::Offline, None);
+            assert!(!directory.disconnect(&user(1), at(1), now));
+            let later = now.plus_ms(grace_ms);
+            assert!(directory.poll_gone(later).is_none());
+            assert!(directory.connect(&user(1), at(1), 0), "it is seen again");
+        }
+    }
+}

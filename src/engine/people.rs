@@ -349,3 +349,124 @@ pub(super) fn admin_message(sender: &[u8], content: &[u8], now: Now) -> Arc<Vec<
     });
     Arc::new(frame)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::hash::HashKey;
+    use super::super::rig::Rig;
+    use super::super::settings::Settings;
+    use super::super::shard::{Progress, Setup};
+    use crate::auth::{Identity, Trust};
+    use crate::broker::{ConnKey, LoopId, RoomOptions};
+    use crate::limits::{GATHER_TIMEOUT_MS, GATHERS_MAX};
+    use crate::ws::{self, Opcode};
+    use std::sync::Arc;
+
+    fn say(rig: &mut Rig, key: ConnKey, request: &str) {
+        let mut frame = Vec::new();
+        ws::push_masked_frame(&mut frame, Opcode::Text, request.as_bytes(), [1, 2, 3, 4]);
+        rig.shard.handle_bytes(key, &mut frame, rig.now);
+    }
+
+    fn read(rig: &mut Rig, key: ConnKey) -> String {
+        rig.shard.end_tick(rig.now);
+        String::from_utf8_lossy(&rig.read_all(key)).into_owned()
+    }
+
+    /// Connects as a user, and joins `lobby`.
+    fn connect(rig: &mut Rig, user: &str) -> ConnKey {
+        let key = rig.open_as(Trust::Proxy);
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: h\r\nX-User: {user}\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Version: 13\r\n\r\n"
+        );
+        rig.shard.handle_bytes(key, &mut request.into_bytes(), rig.now);
+        say(rig, key, r#"{"type":"join-room","room":"lobby"}"#);
+        assert!(read(rig, key).contains("room-joined"));
+        key
+    }
+
+    fn rig() -> Rig {
+        let identity = Identity { user_header: Some("X-User".into()), ..Identity::default() };
+        Rig::with(RoomOptions::default(), Settings { identity, ..Settings::default() })
+    }
+
+    #[test]
+    fn a_receipt_is_not_kept_for_who_takes_nothing_but_words_are() {
+        let mut rig = rig();
+        let (ada, bob) = (connect(&mut rig, "ada"), connect(&mut rig, "bob"));
+        say(&mut rig, ada, r#"{"type":"room-message","room":"lobby","content":1}"#);
+        rig.shard.end_tick(rig.now);
+        rig.write(ada, 1, Progress::Blocked);
+        say(&mut rig, bob, r#"{"type":"receipt","room":"lobby","seq":1,"status":"read"}"#);
+        say(&mut rig, bob, r#"{"type":"direct-message","user":"ada","content":"kept"}"#);
+        rig.shard.end_tick(rig.now);
+        let told = String::from_utf8_lossy(&rig.offered(ada)).into_owned();
+        assert!(told.contains("kept") && !told.contains("receipt"), "{told}");
+        assert_eq!(rig.shard.counters().volatile_dropped, 1);
+        rig.shard.handle_writable(ada, rig.now);
+        rig.read_all(ada);
+        say(&mut rig, bob, r#"{"type":"receipt","room":"lobby","seq":1,"status":"read"}"#);
+        assert!(read(&mut rig, ada).contains(r#""type":"receipt""#));
+    }
+
+    #[test]
+    fn words_to_who_takes_nothing_end_it_when_its_outbox_is_full() {
+        let mut rig = rig();
+        let (ada, bob) = (connect(&mut rig, "ada"), connect(&mut rig, "bob"));
+        say(&mut rig, bob, r#"{"type":"direct-message","user":"ada","content":1}"#);
+        rig.shard.end_tick(rig.now);
+        rig.write(ada, 1, Progress::Blocked);
+        let content = "x".repeat(60_000);
+        let request = format!(r#"{{"type":"direct-message","user":"ada","content":"{content}"}}"#);
+        let sent = (0..1_000).find(|_| {
+            say(&mut rig, bob, &request);
+            rig.shard.end_tick(rig.now);
+            while rig.shard.poll_dirty().is_some() {}
+            rig.shard.counters().natives == 1
+        });
+        let bytes = sent.expect("it is closed at last") * content.len();
+        let bound = crate::limits::OUTBOX_BYTES_MAX;
+        assert!((bound - 2 * content.len()..=bound).contains(&bytes), "{bytes}");
+        assert_eq!(rig.shard.counters().users_online, 1);
+    }
+
+    #[test]
+    fn a_loop_that_does_not_answer_is_named() {
+        let mut rig = rig();
+        let setup = Setup {
+            id: LoopId(0),
+            loops: 2,
+            room_key: HashKey([1, 2]),
+            epoch_key: HashKey([3, 4]),
+            settings: Arc::clone(&rig.shard.settings),
+            stopwatch: || 0,
+        };
+        rig.shard = super::Shard::new(setup, rig.now);
+        let key = rig.ask_for("/ws");
+        for (nth, request) in ["get-rooms", "get-online-users"].into_iter().enumerate() {
+            say(&mut rig, key, &format!(r#"{{"type":"{request}","id":{nth}}}"#));
+        }
+        assert!(!read(&mut rig, key).contains("unavailable"));
+        rig.now = rig.now.plus_ms(GATHER_TIMEOUT_MS);
+        rig.shard.handle_deadlines(rig.now);
+        let told = read(&mut rig, key);
+        for nth in 0..2 {
+            let error = format!(r#""id":{nth},"code":"unavailable""#);
+            assert!(told.contains(&error) && told.contains("in time: 1;"), "{told}");
+        }
+    }
+
+    #[test]
+    fn too_many_questions_at_a_time_are_refused() {
+        let mut rig = rig();
+        let keys = [rig.ask_for("/ws"), rig.ask_for("/ws")];
+        for nth in 0..=GATHERS_MAX {
+            say(&mut rig, keys[nth % 2], r#"{"type":"get-rooms"}"#);
+        }
+        let told = read(&mut rig, keys[0]);
+        assert_eq!(told.matches("unavailable").count(), 1, "one more than there may be");
+        assert_eq!(told.matches("rooms-list").count(), GATHERS_MAX / 2);
+    }
+}

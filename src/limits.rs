@@ -137,7 +137,7 @@ pub const REQUEST_FIELDS_MAX: usize = 32;
 /// Bytes of the `info` that a user may tell others with its status. Too low: a name and a picture
 /// don't fit. Too high: presence lists dominate.
 pub const PRESENCE_INFO_BYTES_MAX: usize = 1_024;
-/// Bytes of a notification's title. Too low: titles are cut short. Too high: what devices can't show.
+/// Bytes of a notification's title. Too low: titles are cut short. Too high: no device shows it.
 pub const NOTIFICATION_TITLE_BYTES_MAX: usize = 256;
 /// Bytes of a notification's body. Too low: as above. Too high: as above.
 pub const NOTIFICATION_BODY_BYTES_MAX: usize = 4_096;

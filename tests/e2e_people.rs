@@ -64,8 +64,10 @@ impl Person {
             let frame = self.raw.next().expect("an object before the connection ends");
             match frame.first {
                 TEXT => return serde_json::from_slice(&frame.payload).expect("JSON"),
-                PING => self.raw.send(PONG, &frame.payload),
-                other => panic!("a frame that begins with {other:#x}"),
+                first => {
+                    assert_eq!(first, PING, "{frame:?}");
+                    self.raw.send(PONG, &frame.payload);
+                }
             }
         }
     }

@@ -74,8 +74,9 @@ impl Shard {
                 self.counters.joins += 1;
                 if let Some(native) = native {
                     self.note_answered(key);
+                    // Of its joining a room of the broker's own a client is told nothing.
                     if !native.past.head.is_empty() {
-                        self.push_past(key, native.past); // Of the broker's own rooms nothing is told.
+                        self.push_past(key, native.past);
                     }
                 }
             }

@@ -1,10 +1,10 @@
 //! What the home of a user does: it knows the user's connections, tells them what is for the user,
 //! and tells those who watch who came and went.
 //!
-//! Not here: the requests themselves (`people`), the list (`broker::Users`), rooms' own lists of who
-//! is there (`told`). Invariants: a connection is in the directory from its welcome to its end; who
-//! comes back within the grace was never told to be gone; the watchers of a home are the members of
-//! a room of the broker's own, so that they are told in one run for each tick.
+//! Not here: the requests themselves (`people`), the list (`broker::Users`), rooms' own lists of
+//! who is there (`told`). Invariants: a connection is in the directory from its welcome to its end;
+//! who comes back within the grace was never told to be gone; the watchers of a home are the
+//! members of a room of the broker's own, so that they are told in one run for each tick.
 
 use super::answers::Asker;
 use super::asks::{Tell, Told};

@@ -227,7 +227,7 @@ impl Shard {
             }
             Stands::Apart | Stands::Pending => {
                 let rooms_max = self.settings.native.rooms_per_conn_max;
-                if native.rooms.len() - self.watched(native) >= rooms_max {
+                if native.rooms.len().saturating_sub(self.watched(native)) >= rooms_max {
                     let message =
                         format!("a connection may be in {rooms_max} rooms; leave one first");
                     let error = ErrorReply {

@@ -354,7 +354,7 @@ pub(super) fn admin_message(sender: &[u8], content: &[u8], now: Now) -> Arc<Vec<
 mod tests {
     use super::super::hash::HashKey;
     use super::super::rig::Rig;
-    use super::super::settings::Settings;
+    use super::super::settings::{NativeSettings, Settings};
     use super::super::shard::{Progress, Setup};
     use crate::auth::{Identity, Trust};
     use crate::broker::{ConnKey, LoopId, RoomOptions};
@@ -456,6 +456,45 @@ mod tests {
             let error = format!(r#""id":{nth},"code":"unavailable""#);
             assert!(told.contains(&error) && told.contains("in time: 1;"), "{told}");
         }
+    }
+
+    #[test]
+    fn watching_takes_no_room_from_those_that_are_asked_for() {
+        let native = NativeSettings { rooms_per_conn_max: 1, ..NativeSettings::default() };
+        let settings = Settings { rooms_max: 1, native, ..Settings::default() };
+        let mut rig = Rig::with(RoomOptions::default(), settings);
+        let key = rig.ask_for("/ws");
+        say(&mut rig, key, r#"{"type":"hello","presence":true}"#);
+        say(&mut rig, key, r#"{"type":"join-room","room":"one"}"#);
+        say(&mut rig, key, r#"{"type":"join-room","room":"two","id":2}"#);
+        let told = read(&mut rig, key);
+        assert!(told.contains(r#""room-joined","room":"one""#), "{told}");
+        assert!(told.contains(r#""id":2,"code":"too-many-rooms""#), "{told}");
+        assert_eq!((rig.shard.counters().rooms, rig.shard.counters().members), (1, 2));
+    }
+
+    #[test]
+    fn who_thinks_twice_about_watching_watches_as_it_said_last() {
+        let mut rig = rig();
+        let key = rig.ask_for("/ws");
+        for (nth, wanted) in [true, false, true, true, false].into_iter().enumerate() {
+            say(&mut rig, key, &format!(r#"{{"type":"hello","presence":{wanted}}}"#));
+            if nth == 2 {
+                rig.shard.end_tick(rig.now);
+                assert_eq!(rig.shard.counters().members, 1, "the first join was taken back");
+            }
+        }
+        rig.shard.end_tick(rig.now);
+        rig.shard.end_tick(rig.now);
+        assert_eq!(rig.shard.counters().members, 0);
+        rig.read_all(key);
+        connect(&mut rig, "ada");
+        assert_eq!(read(&mut rig, key), "");
+        say(&mut rig, key, r#"{"type":"hello","presence":true}"#);
+        rig.shard.end_tick(rig.now);
+        connect(&mut rig, "bob");
+        let told = read(&mut rig, key);
+        assert!(told.contains(r#""user-online","user":{"id":"bob""#), "{told}");
     }
 
     #[test]

@@ -237,6 +237,7 @@ impl Shard {
                 name: join.name.clone(),
                 hash: join.hash,
                 encoding: join.encoding,
+                epoch,
                 seq,
                 options,
                 native: Some(NativeJoined {

@@ -171,6 +171,7 @@ pub(crate) struct JoinReply {
     pub(crate) name: RoomName,
     pub(crate) hash: u64,
     pub(crate) encoding: Encoding,
+    pub(crate) epoch: u64,
     pub(crate) seq: u64,
     pub(crate) options: RoomOptions,
     pub(crate) native: Option<NativeJoined>,

@@ -264,10 +264,19 @@ impl Shard {
             return self.push_reply(from, Reply::JoinRefused { key });
         };
         let Some(home) = self.homes.join(room, from, encoding) else { return };
-        let (seq, options, name) = (home.room.seq(), *home.options, home.name.clone());
+        let joined = JoinReply {
+            key,
+            room,
+            name: home.name.clone(),
+            hash,
+            encoding,
+            epoch: home.room.epoch(),
+            seq: home.room.seq(),
+            options: *home.options,
+            native: None,
+        };
         if let Some(batch) = self.outgoing.get_mut(from.index()) {
-            let native = None;
-            batch.push_joined(JoinReply { key, room, name, hash, encoding, seq, options, native });
+            batch.push_joined(joined);
         }
     }
 

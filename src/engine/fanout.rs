@@ -112,16 +112,19 @@ impl Shard {
     }
 
     /// Gives one member what it is to get of a run: all of `chunk` but its own messages if it is
-    /// left out of those, as far as its outbox takes it.
+    /// left out of those, and without what is volatile if it is blocked, as far as its outbox takes
+    /// it.
     fn hand_pieces(&mut self, index: u32, chunk: Chunk, options: &RoomOptions) {
         let Content::Run(run) = chunk.content else { return };
         let Some(generation) = self.sessions.generation_at(index) else { return };
         let key = ConnKey { index, generation };
         let Some(session) = self.sessions.at(index) else { return };
-        let (left_out, apart) = (session.left_out, session.apart);
+        let (left_out, apart, blocked) = (session.left_out, session.apart, session.blocked);
         let mut start = chunk.start;
         let mut pieces: Vec<Chunk> = Vec::new();
-        if let Some((_, frames)) = self.buffers.run(chunk.buffer, run) {
+        let mut spared = 0;
+        if let Some((run, frames)) = self.buffers.run(chunk.buffer, run) {
+            let spares = blocked && run.has_volatile;
             let mut piece = |from: u32, to: u32| {
                 if from < to {
                     let messages = messages_between(frames, from, to);
@@ -129,9 +132,12 @@ impl Shard {
                 }
             };
             let mut before = chunk.start;
-            let around = if left_out { frames } else { &[] };
+            let around = if left_out || spares { frames } else { &[] };
             for frame in around.iter().filter(|frame| frame.end > chunk.start) {
-                if frame.left_out == Some(key) {
+                let is_own = left_out && frame.left_out == Some(key);
+                let is_spared = spares && frame.volatile && !is_own;
+                spared += u64::from(is_spared);
+                if is_own || is_spared {
                     piece(start, before);
                     start = frame.end;
                 }
@@ -139,6 +145,7 @@ impl Shard {
             }
             piece(start, chunk.end);
         }
+        self.counters.volatile_dropped += spared;
         for piece in pieces {
             match apart {
                 true => self.push_apart(key, piece, options),

@@ -33,6 +33,7 @@ pub(crate) struct RoomMembers {
     /// The keyed hash of its name.
     pub(crate) hash: u64,
     pub(crate) encoding: Encoding,
+    pub(crate) epoch: u64,
     pub(crate) options: RoomOptions,
     /// The last message that was handed out here, or was there when the first of them joined.
     pub(crate) last_seq: u64,
@@ -163,7 +164,7 @@ impl Members {
     }
 
     fn open(&mut self, reply: &JoinReply) -> LocalRoom {
-        let JoinReply { room: handle, encoding, hash: name_hash, options, seq, .. } = *reply;
+        let JoinReply { room: handle, encoding, hash: name_hash, epoch, options, seq, .. } = *reply;
         if let Some((room, _)) = self.find(handle, encoding) {
             return room;
         }
@@ -172,6 +173,7 @@ impl Members {
             name: reply.name.clone(),
             hash: name_hash,
             encoding,
+            epoch,
             options,
             last_seq: seq,
             backlog: BufferId::NONE,
@@ -216,6 +218,7 @@ mod tests {
             name: RoomName::parse("room").expect("a name"),
             hash: 0,
             encoding,
+            epoch: 0,
             seq: 0,
             options: RoomOptions::default(),
             native: None,

@@ -22,6 +22,7 @@ mod endings;
 mod fanout;
 #[doc(hidden)]
 pub mod fault;
+mod gaps;
 mod gather;
 mod greeting;
 mod hash;
@@ -43,6 +44,7 @@ mod rig;
 mod session;
 mod settings;
 mod shard;
+mod shedding;
 mod staging;
 mod table;
 mod timers;

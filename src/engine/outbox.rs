@@ -3,10 +3,12 @@
 //! The links of all outboxes of a loop live in one arena, so that an outbox at rest is a few words
 //! and delivering to a member allocates nothing. Not here: when an outbox is too full (`overflow`).
 //! Invariants: a frame once begun is finished before anything else is sent; control frames stand
-//! before data; `bytes` and `messages` are the sums over the list.
+//! before data; `bytes` and `messages` are the sums over the list; a gap is not offered before it is
+//! a frame.
 
 use super::batch::{Frame, Run};
 use super::buffers::{BufferId, Buffers};
+use super::gaps::Gaps;
 use crate::limits::PONGS_QUEUED_MAX;
 use std::io::IoSlice;
 
@@ -29,6 +31,8 @@ pub(crate) enum Content {
     Pong,
     /// A ping or a close.
     Control,
+    /// The place of a notice of what was dropped there, not laid out yet: no bytes, no buffer.
+    Gap(u32),
 }
 
 /// A range of a buffer, held.
@@ -64,11 +68,13 @@ struct Node {
 pub(crate) struct Nodes {
     nodes: Vec<Node>,
     free: u32,
+    /// What the gaps among them say.
+    pub(crate) gaps: Gaps,
 }
 
 impl Nodes {
     pub(crate) const fn new() -> Self {
-        Self { nodes: Vec::new(), free: NONE }
+        Self { nodes: Vec::new(), free: NONE, gaps: Gaps::new() }
     }
 
     fn take(&mut self, chunk: Chunk) -> u32 {
@@ -109,6 +115,8 @@ pub(crate) struct Outbox {
     tail: u32,
     bytes: u32,
     messages: u32,
+    /// Gaps that are no frames yet.
+    gaps: u16,
     pongs: u8,
     /// Part of the head chunk has been sent.
     begun: bool,
@@ -116,7 +124,7 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) const fn new() -> Self {
-        Self { head: NONE, tail: NONE, bytes: 0, messages: 0, pongs: 0, begun: false }
+        Self { head: NONE, tail: NONE, bytes: 0, messages: 0, gaps: 0, pongs: 0, begun: false }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -131,6 +139,11 @@ impl Outbox {
     /// Room messages queued, a begun one included, those sent whole not.
     pub(crate) const fn messages(&self) -> u32 {
         self.messages
+    }
+
+    /// Gaps queued that are no frames yet.
+    pub(crate) const fn gaps(&self) -> u16 {
+        self.gaps
     }
 
     /// Queues `chunk`, which the caller holds, behind everything else.
@@ -210,6 +223,9 @@ impl Outbox {
         let mut filled = 0;
         for slice in slices {
             let Some(Node { chunk, next }) = nodes.get(at) else { break };
+            if matches!(chunk.content, Content::Gap(_)) {
+                break;
+            }
             *slice = IoSlice::new(buffers.bytes(chunk.buffer, chunk.start, chunk.end));
             filled += 1;
             at = *next;
@@ -266,7 +282,8 @@ impl Outbox {
                     | Content::Opening
                     | Content::Rest
                     | Content::Pong
-                    | Content::Control,
+                    | Content::Control
+                    | Content::Gap(_),
                 ) => {
                     self.unlink_after(nodes, buffers, last, next);
                 }
@@ -338,15 +355,12 @@ impl Outbox {
         last
     }
 
-    /// Changes the range of the chunk at `place` to a later start within it: its first messages
-    /// are dropped.
-    pub(crate) fn shorten(&mut self, nodes: &mut Nodes, place: u32, start: u32, dropped: u32) {
-        if let Some(node) = nodes.get_mut(place) {
-            self.bytes -= start - node.chunk.start;
-            self.messages -= dropped;
-            node.chunk.start = start;
-            node.chunk.messages -= dropped;
-        }
+    /// Links `chunk`, which the caller holds, in behind `before` (or as the head); its place.
+    pub(crate) fn insert_after(&mut self, nodes: &mut Nodes, before: u32, chunk: Chunk) -> u32 {
+        let index = nodes.take(chunk);
+        self.link_after(nodes, before, index);
+        self.count(&chunk);
+        index
     }
 
     /// Takes the chunk behind `before` (or the head) out of the list and gives it back.
@@ -367,6 +381,9 @@ impl Outbox {
         }
         self.discount(&chunk);
         nodes.give_back(place);
+        if let Content::Gap(gap) = chunk.content {
+            nodes.gaps.take(gap);
+        }
         buffers.release(chunk.buffer);
     }
 
@@ -386,8 +403,22 @@ impl Outbox {
         }
     }
 
+    /// Puts a frame, which the caller holds, where a gap is.
+    pub(crate) fn fill(&mut self, nodes: &mut Nodes, place: u32, frame: Chunk) {
+        let Some(node) = nodes.get_mut(place) else { return };
+        let gap = std::mem::replace(&mut node.chunk, frame);
+        debug_assert!(matches!(gap.content, Content::Gap(_)), "only gaps are filled");
+        self.discount(&gap);
+        self.count(&frame);
+    }
+
+    /// The last place of the list.
+    pub(crate) const fn last(&self) -> u32 {
+        self.tail
+    }
+
     /// The place behind `before`, or the first one.
-    fn after(&self, nodes: &Nodes, before: u32) -> u32 {
+    pub(crate) fn after(&self, nodes: &Nodes, before: u32) -> u32 {
         nodes.get(before).map_or(self.head, |node| node.next)
     }
 
@@ -413,12 +444,14 @@ impl Outbox {
         self.bytes += chunk.len();
         self.messages += chunk.messages;
         self.pongs += u8::from(chunk.content == Content::Pong);
+        self.gaps += u16::from(matches!(chunk.content, Content::Gap(_)));
     }
 
     fn discount(&mut self, chunk: &Chunk) {
         self.bytes -= chunk.len();
         self.messages -= chunk.messages;
         self.pongs -= u8::from(chunk.content == Content::Pong);
+        self.gaps -= u16::from(matches!(chunk.content, Content::Gap(_)));
     }
 }
 
@@ -437,7 +470,7 @@ pub(crate) fn messages_between(frames: &[Frame], from: u32, to: u32) -> u32 {
 }
 
 /// How many messages of the run have ended at that place.
-pub(crate) fn messages_upto(frames: &[Frame], at: u32) -> u32 {
+fn messages_upto(frames: &[Frame], at: u32) -> u32 {
     messages_before(frames, frames.partition_point(|frame| frame.end <= at))
 }
 

@@ -1,35 +1,23 @@
 //! Members that don't keep up: what of a run still fits, what is dropped, and what is told of it.
 //!
 //! An outbox is judged only when the kernel left some of it: a burst to a healthy reader is not a
-//! slow reader (`docs/decisions/0002-overflow-when-blocked.md`). Invariants: a frame that has been
-//! begun is never dropped; every dropped message is counted and stands in a gap.
+//! slow reader (`docs/decisions/0002-overflow-when-blocked.md`). It is judged by the bounds of the
+//! room whose messages are too many, and loses messages of that room alone. Invariants: a frame that
+//! has been begun is never dropped; every dropped message is counted and stands in a gap.
 
 use super::batch::{Frame, Run};
 use super::buffers::{BufferId, Buffers, offset};
-use super::outbox::{Chunk, Content, frame_end, messages_before, messages_between, messages_upto};
-use super::session::{Membership, Phase, Session};
+use super::outbox::{Chunk, Content, frame_end, messages_before, messages_between};
+use super::session::Session;
 use super::shard::{Notice, Shard};
-use crate::broker::{ConnKey, Disconnect, Gap, GapReason, Now, Overflow, RoomHandle, RoomOptions};
+use super::shedding::{Dropped, Judgement, Queued, newest_of_each_mark};
+use crate::broker::{
+    ConnKey, Disconnect, Encoding, GapReason, Now, Overflow, RoomHandle, RoomOptions,
+};
 use crate::limits::BACKLOG_SEGMENT_BYTES;
 
-/// Messages dropped from one outbox in one go.
-#[derive(Debug, Default)]
-struct Dropped {
-    gap: Option<(u64, u64, u64)>,
-}
-
-impl Dropped {
-    /// Adds `count` messages from `first` on.
-    fn add(&mut self, first: u64, count: u32) {
-        let Some(last) = (first + u64::from(count)).checked_sub(1).filter(|_| count > 0) else {
-            return;
-        };
-        self.gap = Some(match self.gap {
-            None => (first, last, u64::from(count)),
-            Some((from, to, n)) => (from.min(first), to.max(last), n + u64::from(count)),
-        });
-    }
-}
+/// A room in the form in which a member gets it.
+pub(super) type RoomForm = (RoomHandle, Encoding);
 
 impl Shard {
     /// Queues a piece of a run for a member that is blocked, fresh, or left out of parts of it.
@@ -38,44 +26,55 @@ impl Shard {
         if fits(session, &piece, options) {
             return self.take_in(key, piece);
         }
-        match options.raw_overflow() {
+        let Some((run, _)) = self.run_of(piece) else { return };
+        let room = (run.room, run.encoding);
+        match policy(options, run.encoding) {
             Overflow::Disconnect => self.doomed.push((key, Disconnect::SlowConsumer)),
-            Overflow::DropNewest => self.drop_newest(key, piece, options),
+            Overflow::DropNewest => self.drop_newest(key, room, piece, options),
             Overflow::DropOldest => {
                 self.take_in(key, piece);
-                self.drop_queued_front(key, options, GapReason::SlowConsumer);
+                self.drop_oldest(key, room, options);
             }
             Overflow::Latest => {
                 self.take_in(key, piece);
-                let newest = RoomOptions { outbox_messages_max: 1, ..*options };
-                self.drop_queued_front(key, &newest, GapReason::Conflated);
+                self.conflate(key, room, options);
             }
         }
     }
 
-    /// After a write that the kernel did not take whole: what stays is judged, and small rests of
-    /// large buffers are copied out so that they don't pin them.
+    /// After a write that the kernel did not take whole: what stays is judged, room by room, and
+    /// small rests of large buffers are copied out so that they don't pin them.
     pub(super) fn handle_left(&mut self, key: ConnKey, now: Now) {
         self.counters.writes_blocked += 1;
         self.copy_out(key);
-        let Some(options) = self.options_of(key) else { return };
         let Some(session) = self.session(key) else { return };
-        if session.outbox.bytes() <= options.outbox_bytes_max
-            && session.outbox.messages() <= options.outbox_messages_max
-        {
+        if session.outbox.messages() == 0 || !session.phase.is_websocket() {
             return;
         }
-        match options.raw_overflow() {
-            Overflow::Disconnect => self.disconnect(key, Disconnect::SlowConsumer, now),
-            // What came in while the kernel still seemed to take it goes by age.
-            Overflow::DropOldest | Overflow::DropNewest => {
-                self.drop_queued_front(key, &options, GapReason::SlowConsumer);
+        let is_apart = session.apart;
+        let mut cuts_off = Vec::new();
+        for room in self.rooms_queued(key) {
+            let Some((_, members)) = self.members.find(room.0, room.1) else { continue };
+            let options = members.options;
+            if !self.is_over(key, &options) {
+                continue;
             }
-            Overflow::Latest => {
-                let newest = RoomOptions { outbox_messages_max: 1, ..options };
-                self.drop_queued_front(key, &newest, GapReason::Conflated);
+            // What went through a context of its own is needed by what comes after it.
+            let overflow = if is_apart { Overflow::Disconnect } else { policy(&options, room.1) };
+            match overflow {
+                Overflow::Disconnect => cuts_off.push(options),
+                // What came in while the kernel still seemed to take it goes by age.
+                Overflow::DropOldest | Overflow::DropNewest => {
+                    self.drop_oldest(key, room, &options)
+                }
+                Overflow::Latest => self.conflate(key, room, &options),
             }
         }
+        // Rooms that let messages go have made what room they could.
+        if cuts_off.iter().any(|options| self.is_over(key, options)) {
+            self.disconnect(key, Disconnect::SlowConsumer, now);
+        }
+        self.end_doomed(now);
     }
 
     /// Queues a piece behind everything else; it is held once more.
@@ -102,83 +101,133 @@ impl Shard {
     }
 
     /// Takes in as many of the piece's first messages as fit.
-    fn drop_newest(&mut self, key: ConnKey, piece: Chunk, options: &RoomOptions) {
+    fn drop_newest(&mut self, key: ConnKey, room: RoomForm, piece: Chunk, options: &RoomOptions) {
         let Some((run, frames)) = self.run_of(piece) else { return };
         let Some(session) = self.sessions.get(key.index, key.generation) else { return };
         let room_bytes = options.outbox_bytes_max.saturating_sub(session.outbox.bytes());
-        let room_messages =
-            options.outbox_messages_max.saturating_sub(session.outbox.messages()) as usize;
+        let room_messages = options.outbox_messages_max.saturating_sub(session.outbox.messages());
         let first = frames.partition_point(|frame| frame.end <= piece.start);
+        let before = messages_before(frames, first);
         let limit = piece.start.saturating_add(u32::try_from(room_bytes).unwrap_or(u32::MAX));
         let fitting = frames
             .iter()
             .skip(first)
-            .take(room_messages)
             .take_while(|frame| frame.end <= limit.min(piece.end))
+            .take_while(|frame| frame.upto - before <= room_messages)
             .last();
         let end = fitting.map_or(piece.start, |frame| frame.end);
         let kept = messages_between(frames, piece.start, end);
         let mut dropped = Dropped::default();
-        let before = messages_before(frames, first);
-        dropped.add(run.first_seq + u64::from(before + kept), piece.messages - kept);
-        let room = run.room;
-        if kept > 0 {
+        let first_seq = run.first_seq + u64::from(before + kept);
+        dropped.add(first_seq, piece.messages - kept, GapReason::SlowConsumer);
+        if dropped.is_nothing() && !self.stands_behind_gap(key, room.0) {
+            // Of a notice alone no gap would tell: something older that counts makes way.
+            self.take_in(key, piece);
+            return self.drop_oldest(key, room, options);
+        }
+        if end > piece.start {
             self.take_in_part(key, Chunk { end, messages: kept, ..piece });
         }
-        self.record(key, room, &dropped, GapReason::SlowConsumer);
+        if let Some(gap) = dropped.gap() {
+            self.tell_behind(key, room, gap);
+        }
+        self.record(key, room, &dropped);
     }
 
-    /// Drops the oldest queued messages until the outbox is within its bounds.
-    fn drop_queued_front(&mut self, key: ConnKey, options: &RoomOptions, reason: GapReason) {
-        let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return };
-        let (nodes, buffers) = (&mut self.nodes, &mut self.buffers);
-        let outbox = &mut session.outbox;
-        let queued_before = outbox.bytes();
-        let mut before =
-            if outbox.is_begun() { outbox.split_begun(nodes, buffers) } else { u32::MAX };
-        // The begun frame can't be dropped, so it is not held against the rest.
-        let begun = outbox
-            .at(nodes, before)
-            .map_or((0, 0), |(chunk, _)| (chunk.len() as usize, chunk.messages));
-        let mut place = outbox.at(nodes, before).map_or(outbox.first(), |(_, next)| next);
+    /// Drops the room's oldest queued messages until the outbox is within its bounds.
+    fn drop_oldest(&mut self, key: ConnKey, room: RoomForm, options: &RoomOptions) {
         let mut dropped = Dropped::default();
-        let mut room = None;
-        while let Some((chunk, next)) = outbox.at(nodes, place) {
-            let bytes_over = outbox.bytes().saturating_sub(begun.0 + options.outbox_bytes_max);
-            let messages_over =
-                outbox.messages().saturating_sub(begun.1 + options.outbox_messages_max);
-            if bytes_over == 0 && messages_over == 0 {
-                break;
-            }
-            let Content::Run(run) = chunk.content else {
-                (before, place) = (place, next);
-                continue;
-            };
-            let Some((run, frames)) = buffers.run(chunk.buffer, run) else { break };
-            room = Some(run.room);
-            let (start, count) = cut(&chunk, frames, bytes_over, messages_over);
-            let ahead = messages_upto(frames, chunk.start);
-            dropped.add(run.first_seq + u64::from(ahead), count);
-            if start >= chunk.end {
-                outbox.unlink_after(nodes, buffers, before, place);
-                place = next;
-            } else {
-                outbox.shorten(nodes, place, start, count);
-            }
-        }
-        let freed = queued_before - outbox.bytes();
-        self.counters.outbox_bytes -= freed as u64;
-        if let Some(room) = room {
-            self.record(key, room, &dropped, reason);
-        }
+        self.drop_by_age(key, room, options, &mut dropped);
+        self.record(key, room, &dropped);
     }
 
-    /// Counts what was dropped and emits its gap.
-    fn record(&mut self, key: ConnKey, room: RoomHandle, dropped: &Dropped, reason: GapReason) {
-        let Some((from, to, count)) = dropped.gap else { return };
-        self.counters.messages_dropped += count;
+    fn drop_by_age(
+        &mut self,
+        key: ConnKey,
+        room: RoomForm,
+        options: &RoomOptions,
+        dropped: &mut Dropped,
+    ) {
+        let (mut bytes_over, mut messages_over) = self.excess(key, options);
+        self.shed(key, room, GapReason::SlowConsumer, dropped, |queued: &Queued| {
+            if bytes_over == 0 && messages_over == 0 {
+                return Judgement::Stop;
+            }
+            bytes_over = bytes_over.saturating_sub(queued.bytes as usize);
+            messages_over = messages_over.saturating_sub(queued.messages);
+            Judgement::Drop
+        });
+    }
+
+    /// Drops all of the room's queued messages but the newest of each mark, and the oldest of those
+    /// if that does not make room.
+    fn conflate(&mut self, key: ConnKey, room: RoomForm, options: &RoomOptions) {
+        let mut dropped = Dropped::default();
+        self.excess(key, options); // Parts off what has been begun: that is no candidate.
+        let Some(session) = self.sessions.get(key.index, key.generation) else { return };
+        let mut newest = newest_of_each_mark(&session.outbox, &self.nodes, &self.buffers, room.0);
+        self.shed(key, room, GapReason::Conflated, &mut dropped, |queued: &Queued| {
+            match queued.messages > 0 && !newest.is_next_kept(queued.mark) {
+                true => Judgement::Drop,
+                false => Judgement::Keep,
+            }
+        });
+        self.drop_by_age(key, room, options, &mut dropped);
+        self.record(key, room, &dropped);
+        self.copy_out(key); // Little may be left of much.
+    }
+
+    /// By how much an outbox exceeds its bounds. The frame that has been begun, which is parted
+    /// off, can't be dropped, so it is not held against the rest.
+    fn excess(&mut self, key: ConnKey, options: &RoomOptions) -> (usize, u32) {
+        let Some(session) = self.sessions.get_mut(key.index, key.generation) else { return (0, 0) };
+        let outbox = &mut session.outbox;
+        let begun = match outbox.is_begun() {
+            true => outbox.split_begun(&mut self.nodes, &mut self.buffers),
+            false => u32::MAX,
+        };
+        let (bytes, messages) = outbox
+            .at(&self.nodes, begun)
+            .map_or((0, 0), |(chunk, _)| (chunk.len() as usize, chunk.messages));
+        (
+            outbox.bytes().saturating_sub(bytes + options.outbox_bytes_max),
+            outbox.messages().saturating_sub(messages + options.outbox_messages_max),
+        )
+    }
+
+    fn is_over(&self, key: ConnKey, options: &RoomOptions) -> bool {
+        self.sessions.get(key.index, key.generation).is_some_and(|session| {
+            session.outbox.bytes() > options.outbox_bytes_max
+                || session.outbox.messages() > options.outbox_messages_max
+        })
+    }
+
+    /// The rooms that an outbox has messages of, each once.
+    fn rooms_queued(&self, key: ConnKey) -> Vec<RoomForm> {
+        let Some(session) = self.sessions.get(key.index, key.generation) else { return Vec::new() };
+        let mut rooms: Vec<RoomForm> = Vec::new();
+        let mut place = session.outbox.first();
+        while let Some((chunk, next)) = session.outbox.at(&self.nodes, place) {
+            if let Some((run, _)) = self.run_of(chunk)
+                && rooms.last() != Some(&(run.room, run.encoding))
+            {
+                rooms.push((run.room, run.encoding));
+            }
+            place = next;
+        }
+        rooms.sort_unstable_by_key(|(room, encoding)| {
+            (room.home.index(), room.slot, room.generation, encoding.index())
+        });
+        rooms.dedup();
+        rooms
+    }
+
+    /// Counts what was dropped in one go and notes it for the log.
+    fn record(&mut self, key: ConnKey, (room, _): RoomForm, dropped: &Dropped) {
+        let Some(gap) = dropped.gap() else { return };
+        self.counters.messages_dropped += gap.count;
         self.counters.gaps += 1;
-        self.notice(Notice::Gap { key, room, gap: Gap { from, to, count, reason } });
+        self.notice(Notice::Gap { key, room, gap });
     }
 
     /// Copies out every chunk that covers less than a quarter of its buffer.
@@ -193,16 +242,17 @@ impl Shard {
         }
     }
 
-    fn options_of(&self, key: ConnKey) -> Option<RoomOptions> {
-        let session = self.sessions.get(key.index, key.generation)?;
-        let Phase::Raw(raw) = &session.phase else { return None };
-        let Membership::Joined(place) = &raw.membership else { return None };
-        Some(self.members.get(place.room)?.options)
-    }
-
     fn run_of(&self, chunk: Chunk) -> Option<(&Run, &[Frame])> {
         let Content::Run(run) = chunk.content else { return None };
         self.buffers.run(chunk.buffer, run)
+    }
+}
+
+/// What happens to members of that room in that form whose outbox is full.
+const fn policy(options: &RoomOptions, encoding: Encoding) -> Overflow {
+    match encoding.form.has_notices() {
+        true => options.overflow,
+        false => options.raw_overflow(),
     }
 }
 
@@ -213,24 +263,6 @@ pub(super) fn fits(session: &Session, piece: &Chunk, options: &RoomOptions) -> b
         let messages = session.outbox.messages() + piece.messages;
         bytes <= options.outbox_bytes_max && messages <= options.outbox_messages_max
     }
-}
-
-/// Where a chunk begins once so many bytes or messages are dropped off its front, whole messages
-/// at a time, and how many messages that is.
-fn cut(chunk: &Chunk, frames: &[Frame], bytes_over: usize, messages_over: u32) -> (u32, u32) {
-    let first = frames.partition_point(|frame| frame.end <= chunk.start);
-    let before = messages_before(frames, first);
-    let mut start = chunk.start;
-    let mut count = 0;
-    for frame in frames.iter().skip(first).take_while(|frame| frame.end <= chunk.end) {
-        let enough = (start - chunk.start) as usize >= bytes_over && count >= messages_over;
-        if enough {
-            break;
-        }
-        start = frame.end;
-        count = frame.upto - before;
-    }
-    (start, count)
 }
 
 /// A copy of the chunk, held once, if the chunk covers less than a quarter of its buffer.
@@ -272,7 +304,8 @@ pub(super) fn copy(buffers: &mut Buffers, chunk: &Chunk) -> Chunk {
         | Content::Opening
         | Content::Rest
         | Content::Pong
-        | Content::Control => None,
+        | Content::Control
+        | Content::Gap(_) => None,
     };
     let (origin, runs, frames) = covered.unwrap_or((chunk.start, Vec::new(), Vec::new()));
     let bytes = buffers.bytes(chunk.buffer, origin, chunk.end).to_vec();

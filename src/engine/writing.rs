@@ -74,6 +74,7 @@ impl Shard {
             // little at a time, and one write a round would leave it behind those that are not.
             Progress::Part => {
                 self.handle_left(key, now);
+                self.tell_gaps(key);
                 self.mark_dirty(key.index, self.dirty.was_small());
             }
             Progress::Ready if queued > 0 => self.mark_dirty_again(key.index),
@@ -96,6 +97,7 @@ impl Shard {
         if session.outbox.is_empty() {
             self.settle_if_flushed(key, now);
         } else {
+            self.tell_gaps(key);
             self.mark_dirty(key.index, true);
         }
     }

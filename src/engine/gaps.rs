@@ -119,15 +119,5 @@ impl Shard {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gap_of_both_kinds_says_the_worse() {
-        let of = |from, to, reason| Gap { from, to, count: 1, reason };
-        let newest = of(1, 2, GapReason::Conflated);
-        assert_eq!(merged(newest, &of(4, 4, GapReason::Conflated)).reason, GapReason::Conflated);
-        let both = merged(newest, &of(4, 4, GapReason::SlowConsumer));
-        assert_eq!(both, Gap { from: 1, to: 4, count: 2, reason: GapReason::SlowConsumer });
-    }
-}
+#[path = "gaps_tests.rs"]
+mod tests;

@@ -25,12 +25,17 @@ impl Rig {
     /// The same under other settings.
     pub(super) fn with(options: RoomOptions, settings: Settings) -> Self {
         let policies = RoomPolicies::new(options, Vec::new());
+        Self::under(Settings { policies, ..settings })
+    }
+
+    /// The same with whatever rooms the settings say.
+    pub(super) fn under(settings: Settings) -> Self {
         let setup = Setup {
             id: LoopId(0),
             loops: 1,
             room_key: HashKey([1, 2]),
             epoch_key: HashKey([3, 4]),
-            settings: Arc::new(Settings { policies, ..settings }),
+            settings: Arc::new(settings),
             stopwatch: || 0,
         };
         let now = Now::default();

@@ -1,0 +1,467 @@
+//! What native members get and what they are told that they don't, as their clients read it.
+
+use super::*;
+use crate::broker::{
+    Overflow, PresenceMode, PresenceOptions, RoomOptions, RoomPattern, RoomPolicies,
+};
+use crate::engine::Progress;
+use crate::engine::rig::Rig;
+use crate::engine::settings::Settings;
+use crate::protocol::binary::{self, Op};
+use crate::ws::{self, Opcode};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Speaks {
+    Json,
+    Batch,
+    Binary,
+}
+
+/// What a client knows of a room that it is in.
+#[derive(Clone, Copy, Debug)]
+struct Seat {
+    next: u64,
+    missed: u64,
+}
+
+/// A native client that believes nothing it is not told.
+struct Client {
+    key: ConnKey,
+    unread: Vec<u8>,
+    rooms: BTreeMap<String, Seat>,
+    handles: BTreeMap<u64, String>,
+    /// By room, what came and what was told, in order: `5`, `gap 6-9 conflated`.
+    log: Vec<String>,
+    typing: u64,
+    pongs: u64,
+    gaps: u64,
+    missed: u64,
+    close: Option<u16>,
+    blocked: bool,
+}
+
+impl Client {
+    fn open(rig: &mut Rig, speaks: Speaks) -> Self {
+        let key = rig.open();
+        let protocol = match speaks {
+            Speaks::Json | Speaks::Batch => "json",
+            Speaks::Binary => "bin",
+        };
+        let mut request = format!(
+            "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Protocol: fanfare.v1.{protocol}\r\n\r\n"
+        )
+        .into_bytes();
+        rig.shard.handle_bytes(key, &mut request, rig.now);
+        let answer = rig.read_all(key);
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer");
+        let mut client = Self {
+            key,
+            unread: answer[end + 4..].to_vec(),
+            rooms: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            log: Vec::new(),
+            typing: 0,
+            pongs: 0,
+            gaps: 0,
+            missed: 0,
+            close: None,
+            blocked: false,
+        };
+        if speaks == Speaks::Batch {
+            client.say(rig, r#"{"type":"hello","batch":true}"#);
+        }
+        client
+    }
+
+    fn say(&mut self, rig: &mut Rig, json: &str) {
+        self.send(rig, Opcode::Text, json.as_bytes());
+    }
+
+    fn send(&mut self, rig: &mut Rig, opcode: Opcode, payload: &[u8]) {
+        let mut frame = Vec::new();
+        ws::push_masked_frame(&mut frame, opcode, payload, [5, 6, 7, 8]);
+        rig.shard.handle_bytes(self.key, &mut frame, rig.now);
+    }
+
+    /// The socket takes so much; says so as a socket does.
+    fn take(&mut self, rig: &mut Rig, len: usize, left: Progress) {
+        let whole = len >= rig.offered(self.key).len();
+        let progress = if whole { Progress::Ready } else { left };
+        self.unread.extend(rig.write(self.key, len, progress));
+        self.blocked = progress == Progress::Blocked;
+        self.read();
+    }
+
+    fn stall(&mut self, rig: &mut Rig) {
+        self.unread.extend(rig.write(self.key, 0, Progress::Blocked));
+        self.blocked = true;
+    }
+
+    fn read_on(&mut self, rig: &mut Rig) {
+        if std::mem::take(&mut self.blocked) {
+            rig.shard.handle_writable(self.key, rig.now);
+        }
+        self.take(rig, usize::MAX, Progress::Ready);
+    }
+
+    fn read(&mut self) {
+        while let Some((opcode, payload)) = next_frame(&mut self.unread) {
+            match opcode {
+                1 => self.read_json(&serde_json::from_slice(&payload).expect("JSON")),
+                2 => {
+                    for record in binary::decode(&payload) {
+                        let record = record.expect("a record");
+                        assert_eq!(record.op, Op::Message);
+                        let handle = record.handle.expect("a handle").to_wire();
+                        let room = self.handles[&handle].clone();
+                        self.read_message(&room, record.seq.expect("a seq"));
+                    }
+                }
+                8 => self.close = payload.first_chunk().map(|code| u16::from_be_bytes(*code)),
+                10 => self.pongs += 1,
+                other => panic!("opcode {other}"),
+            }
+        }
+    }
+
+    fn read_json(&mut self, object: &Value) {
+        let room = object["room"].as_str().unwrap_or_default();
+        match object["type"].as_str().expect("a type") {
+            "room-joined" => {
+                let next = object["seq"].as_u64().expect("seq") + 1;
+                self.handles.insert(object["handle"].as_u64().expect("handle"), room.to_owned());
+                let before = self.rooms.insert(room.to_owned(), Seat { next, missed: 0 });
+                assert!(before.is_none(), "joined twice");
+            }
+            "room-left" => assert!(self.rooms.remove(room).is_some(), "it was in {room}"),
+            "room-message" => self.read_message(room, object["seq"].as_u64().expect("seq")),
+            "message-batch" => {
+                for message in object["messages"].as_array().expect("a list") {
+                    self.read_message(room, message["seq"].as_u64().expect("seq"));
+                }
+            }
+            "gap" => {
+                let number = |name: &str| object[name].as_u64().expect("a number");
+                let (from, to, count) = (number("from"), number("to"), number("count"));
+                assert_eq!(object["epoch"].as_str().map(str::len), Some(16));
+                let seat = self.rooms.get_mut(room).expect("of a room that it is in");
+                assert_eq!(from, seat.next, "what was missed before {room} {from}?");
+                assert_eq!(count, to + 1 - from, "what is missing is all of it");
+                seat.next = to + 1;
+                seat.missed += count;
+                self.missed += count;
+                self.gaps += 1;
+                let reason = object["reason"].as_str().expect("a reason");
+                self.log.push(format!("{room} gap {from}-{to} {reason}"));
+            }
+            "typing" => self.typing += 1,
+            "welcome" | "ack" | "user-joined" | "user-left" => {}
+            other => panic!("{other}: {object}"),
+        }
+    }
+
+    fn read_message(&mut self, room: &str, seq: u64) {
+        let seat = self.rooms.get_mut(room).expect("of a room that it is in");
+        assert_eq!(seq, seat.next, "nothing of {room} is missed without a word");
+        seat.next += 1;
+        self.log.push(format!("{room} {seq}"));
+    }
+}
+
+fn next_frame(unread: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
+    let (&first, &second) = (unread.first()?, unread.get(1)?);
+    let (start, len) = match second {
+        126 => (4, usize::from(u16::from_be_bytes(*unread.get(2..)?.first_chunk()?))),
+        127 => panic!("no message is that long"),
+        len => (2, usize::from(len)),
+    };
+    assert_eq!(first & 0xF0, 0x80, "whole frames");
+    let payload = unread.get(start..start + len)?.to_vec();
+    unread.drain(..start + len);
+    Some((first & 0x0F, payload))
+}
+
+const POLICIES: [(&str, Overflow); 4] = [
+    ("oldest", Overflow::DropOldest),
+    ("newest", Overflow::DropNewest),
+    ("latest", Overflow::Latest),
+    ("strict", Overflow::Disconnect),
+];
+
+/// Rooms of each policy, by name.
+fn rig(bytes: usize, messages: u32, presence: PresenceMode) -> Rig {
+    let presence = PresenceOptions { mode: presence, ..PresenceOptions::default() };
+    let patterns = POLICIES.map(|(name, overflow)| {
+        let options = RoomOptions {
+            overflow,
+            outbox_bytes_max: bytes,
+            outbox_messages_max: messages,
+            presence,
+            ..RoomOptions::default()
+        };
+        (RoomPattern::parse(name).expect("a pattern"), options)
+    });
+    let policies = RoomPolicies::new(RoomOptions::default(), patterns.into());
+    Rig::under(Settings { policies, ..Settings::default() })
+}
+
+fn join(rig: &mut Rig, client: &mut Client, room: &str) {
+    client.say(rig, &format!(r#"{{"type":"join-room","room":"{room}"}}"#));
+}
+
+fn publish(rig: &mut Rig, publisher: &mut Client, room: &str, mark: &str, len: usize) {
+    let content = "x".repeat(len);
+    let key = if mark.is_empty() { String::new() } else { format!(r#","key":"{mark}""#) };
+    publisher.say(
+        rig,
+        &format!(r#"{{"type":"room-message","room":"{room}"{key},"content":"{content}"}}"#),
+    );
+}
+
+/// A publisher that hears nothing of what it says, and members of all rooms but the strict one.
+fn cast(rig: &mut Rig) -> (Client, Vec<Client>) {
+    let mut publisher = Client::open(rig, Speaks::Json);
+    for (room, _) in POLICIES {
+        publisher.say(rig, &format!(r#"{{"type":"join-room","room":"{room}","echo":false}}"#));
+    }
+    let mut members: Vec<Client> = [Speaks::Json, Speaks::Batch, Speaks::Binary]
+        .into_iter()
+        .map(|speaks| Client::open(rig, speaks))
+        .collect();
+    for member in &mut members {
+        for room in ["oldest", "newest", "latest"] {
+            join(rig, member, room);
+        }
+    }
+    rig.shard.end_tick(rig.now);
+    publisher.read_on(rig);
+    members.iter_mut().for_each(|member| member.read_on(rig));
+    (publisher, members)
+}
+
+#[test]
+fn what_is_received_and_what_is_told_missing_is_what_was_published() {
+    let mut all_missed = 0;
+    for seed in 0..300 {
+        eprintln!("seed {seed}");
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let mut rig = rig(dice.usize(1..3_000), dice.u32(1..20), PresenceMode::Off);
+        let (mut publisher, mut members) = cast(&mut rig);
+        let mut seqs: BTreeMap<&str, u64> = BTreeMap::new();
+        let (mut typed, mut pinged) = (0, 0);
+        for _ in 0..80 {
+            let room = ["oldest", "newest", "latest"][dice.usize(..3)];
+            match dice.u8(..10) {
+                0..4 => {
+                    for _ in 0..dice.usize(1..6) {
+                        let room = ["oldest", "newest", "latest"][dice.usize(..3)];
+                        let mark = ["", "a", "b"][dice.usize(..3)];
+                        publish(&mut rig, &mut publisher, room, mark, dice.usize(..200));
+                        *seqs.entry(room).or_default() += 1;
+                    }
+                }
+                4 => {
+                    let typing = format!(r#"{{"type":"typing","room":"{room}","isTyping":true}}"#);
+                    publisher.say(&mut rig, &typing);
+                    rig.shard.end_tick(rig.now);
+                    typed += members.iter().filter(|one| one.rooms.contains_key(room)).count();
+                }
+                5 => {
+                    let member = &mut members[dice.usize(..3)];
+                    if !member.blocked && dice.bool() {
+                        member.read_on(&mut rig);
+                        let leaves = member.rooms.contains_key(room);
+                        let word = if leaves { "leave-room" } else { "join-room" };
+                        member.say(&mut rig, &format!(r#"{{"type":"{word}","room":"{room}"}}"#));
+                        rig.shard.end_tick(rig.now);
+                        if dice.bool() {
+                            member.read_on(&mut rig);
+                        }
+                    } else {
+                        member.send(&mut rig, Opcode::Ping, b"");
+                        pinged += 1;
+                    }
+                }
+                _ => {
+                    rig.shard.end_tick(rig.now);
+                    publisher.read_on(&mut rig);
+                    let member = &mut members[dice.usize(..3)];
+                    if member.blocked {
+                        rig.shard.handle_writable(member.key, rig.now);
+                        member.blocked = false;
+                    } else {
+                        let left = if dice.bool() { Progress::Part } else { Progress::Blocked };
+                        member.take(&mut rig, dice.usize(..1_500), left);
+                    }
+                }
+            }
+        }
+        rig.shard.end_tick(rig.now);
+        publisher.read_on(&mut rig);
+        for member in &mut members {
+            member.read_on(&mut rig);
+            assert_eq!(member.close, None, "nobody is disconnected");
+            for (room, seat) in &member.rooms {
+                let last = seqs.get(room.as_str()).copied().unwrap_or_default();
+                assert_eq!(seat.next, last + 1, "{room}: it knows of all that was published");
+            }
+        }
+        let counters = rig.shard.counters();
+        let sum = |of: fn(&Client) -> u64| members.iter().map(of).sum::<u64>();
+        assert_eq!(sum(|one| one.missed), counters.messages_dropped);
+        assert_eq!(sum(|one| one.gaps), counters.gaps_told);
+        assert_eq!(counters.outbox_bytes, 0);
+        assert!(sum(|one| one.typing) + counters.volatile_dropped <= typed as u64 * 2);
+        assert!(sum(|one| one.pongs) + counters.pongs_coalesced == pinged);
+        assert_eq!(rig.shard.nodes.gaps.free.len(), rig.shard.nodes.gaps.slots.len());
+        all_missed += counters.messages_dropped;
+    }
+    assert!(all_missed > 10_000, "{all_missed} messages were dropped: the test says something");
+}
+
+/// What members of each form read of a room, ten messages of which came while they were stalled.
+fn stalled_in(room: &str, marks: [&str; 10]) -> Vec<Vec<String>> {
+    let mut rig = rig(1 << 20, 3, PresenceMode::Off);
+    let (mut publisher, mut members) = cast(&mut rig);
+    members.iter_mut().for_each(|member| member.stall(&mut rig));
+    for mark in marks {
+        publish(&mut rig, &mut publisher, room, mark, 10);
+        rig.shard.end_tick(rig.now);
+    }
+    members
+        .into_iter()
+        .map(|mut member| {
+            member.read_on(&mut rig);
+            member.log
+        })
+        .collect()
+}
+
+#[test]
+fn every_form_is_told_of_what_its_rooms_policy_dropped() {
+    for (room, marks, expected) in [
+        (
+            "oldest",
+            [""; 10],
+            &["oldest gap 1-7 slow-consumer", "oldest 8", "oldest 9", "oldest 10"],
+        ),
+        (
+            "newest",
+            [""; 10],
+            &["newest 1", "newest 2", "newest 3", "newest gap 4-10 slow-consumer"],
+        ),
+    ] {
+        for log in stalled_in(room, marks) {
+            assert_eq!(log, expected);
+        }
+    }
+    let [json, _, binary] =
+        stalled_in("latest", ["a", "b", "a", "a", "b", "b", "b", "c", "a", "b"])
+            .try_into()
+            .expect("three forms");
+    let expected = ["latest gap 1-7 conflated", "latest 8", "latest 9", "latest 10"];
+    assert_eq!(json, expected);
+    assert_eq!(binary, expected);
+}
+
+#[test]
+fn the_newest_of_each_key_stays_with_a_gap_before_each() {
+    let mut rig = rig(1 << 20, 4, PresenceMode::Off);
+    let (mut publisher, mut members) = cast(&mut rig);
+    let member = &mut members[0];
+    member.stall(&mut rig);
+    for mark in ["a", "b", "a", "c", "a"] {
+        publish(&mut rig, &mut publisher, "latest", mark, 10);
+        rig.shard.end_tick(rig.now);
+    }
+    member.read_on(&mut rig);
+    let expected = [
+        "latest gap 1-1 conflated",
+        "latest 2",
+        "latest gap 3-3 conflated",
+        "latest 4",
+        "latest 5",
+    ];
+    assert_eq!(member.log, expected);
+}
+
+#[test]
+fn a_room_that_is_too_full_takes_nothing_from_another() {
+    let mut rig = rig(1 << 20, 4, PresenceMode::Off);
+    let (mut publisher, mut members) = cast(&mut rig);
+    let member = &mut members[0];
+    member.stall(&mut rig);
+    for room in ["newest", "oldest", "newest", "oldest", "oldest", "oldest", "newest"] {
+        publish(&mut rig, &mut publisher, room, "", 10);
+        rig.shard.end_tick(rig.now);
+    }
+    member.read_on(&mut rig);
+    let expected = [
+        "newest 1",
+        "oldest gap 1-2 slow-consumer",
+        "newest 2",
+        "oldest 3",
+        "oldest 4",
+        "newest gap 3-3 slow-consumer",
+    ];
+    assert_eq!(member.log, expected);
+}
+
+#[test]
+fn the_room_of_the_message_that_does_not_fit_decides() {
+    let mut rig = rig(1 << 20, 4, PresenceMode::Off);
+    let (mut publisher, mut members) = cast(&mut rig);
+    let member = &mut members[0];
+    join(&mut rig, member, "strict");
+    rig.shard.end_tick(rig.now);
+    member.read_on(&mut rig);
+    member.stall(&mut rig);
+    for _ in 0..3 {
+        publish(&mut rig, &mut publisher, "strict", "", 10);
+    }
+    for _ in 0..5 {
+        publish(&mut rig, &mut publisher, "oldest", "", 10);
+        rig.shard.end_tick(rig.now);
+    }
+    member.take(&mut rig, 0, Progress::Blocked);
+    assert_eq!(rig.gaps().len(), 4, "the room that lets messages go makes room");
+    publish(&mut rig, &mut publisher, "strict", "", 10);
+    rig.shard.end_tick(rig.now);
+    member.read_on(&mut rig);
+    assert_eq!(member.close, Some(4101));
+}
+
+#[test]
+fn who_comes_and_goes_is_not_dropped_without_a_word() {
+    for (room, _) in POLICIES.into_iter().filter(|(room, _)| *room != "strict") {
+        let mut rig = rig(600, 100, PresenceMode::Full);
+        let (mut publisher, mut members) = cast(&mut rig);
+        let member = &mut members[0];
+        member.stall(&mut rig);
+        for _ in 0..2 {
+            publish(&mut rig, &mut publisher, room, "", 10);
+            rig.shard.end_tick(rig.now);
+        }
+        for _ in 0..6 {
+            let mut guest = Client::open(&mut rig, Speaks::Json);
+            join(&mut rig, &mut guest, room);
+            rig.shard.end_tick(rig.now);
+        }
+        member.read_on(&mut rig);
+        assert_eq!(member.close, None, "{room}");
+        assert!(member.missed > 0, "{room}: it knows that it missed something");
+    }
+}
+
+#[test]
+fn a_gap_of_both_kinds_says_the_worse() {
+    let of = |from, to, reason| Gap { from, to, count: 1, reason };
+    let newest = of(1, 2, GapReason::Conflated);
+    assert_eq!(merged(newest, &of(4, 4, GapReason::Conflated)).reason, GapReason::Conflated);
+    let both = merged(newest, &of(4, 4, GapReason::SlowConsumer));
+    assert_eq!(both, Gap { from: 1, to: 4, count: 2, reason: GapReason::SlowConsumer });
+}

@@ -240,8 +240,8 @@ pub const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Default for the messages an outbox may hold. Too low: bursts of small messages disconnect.
 /// Too high: accounting by message means little.
 pub const OUTBOX_MESSAGES_MAX: u32 = 16 * 1024;
-/// Gaps that wait in an outbox to be told. Too low: their ranges span what was received, which clients
-/// have to take out. Too high: a member that reads little is told more than it gets.
+/// Gaps that wait in an outbox to be told. Too low: their ranges span what was received, which
+/// clients have to take out. Too high: a member that reads little is told more than it gets.
 pub const GAPS_QUEUED_MAX: u16 = 4_096;
 /// Output above which a connection that makes us answer (echo, pipelined requests) is not read.
 /// Too low: pipelining stalls. Too high: memory for peers that don't read.

@@ -1,8 +1,8 @@
 //! Native members that stop reading, end to end: what they get and what they are told that they
 //! don't is what was published, to the message.
 //!
-//! Not here: raw members (`e2e_slow`). Invariant: how much a kernel takes before it refuses is never
-//! assumed: what is checked is that published, received and told agree.
+//! Not here: raw members (`e2e_slow`). Invariant: how much a kernel takes before it refuses is
+//! never assumed: what is checked is that published, received and told agree.
 
 #[expect(dead_code, reason = "each end-to-end test uses its part")]
 #[path = "e2e/mod.rs"]

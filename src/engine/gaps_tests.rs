@@ -7,6 +7,7 @@ use crate::broker::{
 use crate::engine::Progress;
 use crate::engine::rig::Rig;
 use crate::engine::settings::Settings;
+use crate::limits::GAPS_QUEUED_MAX;
 use crate::protocol::binary::{self, Op};
 use crate::ws::{self, Opcode};
 use serde_json::Value;
@@ -480,6 +481,88 @@ fn who_comes_and_goes_is_not_dropped_without_a_word() {
         assert_eq!(member.close, None, "{room}");
         assert!(member.missed > 0, "{room}: it knows that it missed something");
     }
+}
+
+#[test]
+fn a_notice_goes_together_with_a_message() {
+    let mut rig = rig(500, 100, PresenceMode::Full);
+    let (mut publisher, mut members) = cast(&mut rig);
+    let member = &mut members[0];
+    member.stall(&mut rig);
+    let mut guests = 0;
+    while rig
+        .shard
+        .sessions
+        .get(member.key.index, member.key.generation)
+        .is_some_and(|session| session.outbox.bytes() < 300)
+    {
+        let mut guest = Client::open(&mut rig, Speaks::Json);
+        join(&mut rig, &mut guest, "oldest");
+        rig.shard.end_tick(rig.now);
+        guests += 1;
+    }
+    for _ in 0..2 {
+        publish(&mut rig, &mut publisher, "oldest", "", 10);
+        rig.shard.end_tick(rig.now);
+    }
+    member.read_on(&mut rig);
+    assert!(guests > 1, "more than one notice was queued");
+    assert_eq!(member.log, ["oldest gap 1-1 slow-consumer", "oldest 2"]);
+}
+
+#[test]
+fn who_is_blocked_is_not_told_that_others_type() {
+    let mut rig = rig(1 << 20, 100, PresenceMode::Off);
+    let (mut publisher, mut members) = cast(&mut rig);
+    for member in members.iter_mut().take(2) {
+        member.stall(&mut rig);
+    }
+    publish(&mut rig, &mut publisher, "oldest", "", 10);
+    publisher.say(&mut rig, r#"{"type":"typing","room":"oldest","isTyping":true}"#);
+    publish(&mut rig, &mut publisher, "oldest", "", 10);
+    rig.shard.end_tick(rig.now);
+    for (member, typing) in members.iter_mut().zip([0, 0, 1]) {
+        member.read_on(&mut rig);
+        assert_eq!((member.typing, member.missed), (typing, 0));
+        assert_eq!(member.log, ["oldest 1", "oldest 2"]);
+    }
+    assert_eq!(rig.shard.counters().volatile_dropped, 2);
+}
+
+#[test]
+fn of_too_many_gaps_the_last_tells_of_the_rest() {
+    const PAIRS: u64 = GAPS_QUEUED_MAX as u64 + 100;
+    let mut rig = rig(64 << 20, 2 * PAIRS as u32 - 1, PresenceMode::Off);
+    let (mut publisher, mut members) = cast(&mut rig);
+    let member = &mut members[0];
+    member.stall(&mut rig);
+    for nth in 0..PAIRS {
+        publish(&mut rig, &mut publisher, "latest", "same", 1);
+        publish(&mut rig, &mut publisher, "latest", &nth.to_string(), 1);
+        rig.shard.end_tick(rig.now);
+        publisher.read_on(&mut rig);
+    }
+    rig.shard.handle_writable(member.key, rig.now);
+    let mut unread = Vec::new();
+    while !rig.offered(member.key).is_empty() {
+        unread.extend(rig.read_all(member.key));
+    }
+    let mut seen = vec![false; 2 * PAIRS as usize + 1];
+    let (mut gaps, mut count, mut told_to) = (0, 0, 0);
+    while let Some((_, payload)) = next_frame(&mut unread) {
+        let object: Value = serde_json::from_slice(&payload).expect("JSON");
+        let number = |name: &str| object[name].as_u64().expect("a number");
+        if object["type"] == "gap" {
+            (gaps, count, told_to) = (gaps + 1, count + number("count"), number("to"));
+            continue;
+        }
+        let seq = number("seq") as usize;
+        let passed = seen.iter().take(seq).rposition(|seen| *seen).map_or(1, |last| last + 1);
+        assert!(passed == seq || told_to >= seq as u64 - 1, "{passed} is missed without a word");
+        seen[seq] = true;
+    }
+    assert_eq!(gaps, GAPS_QUEUED_MAX);
+    assert_eq!(count + seen.iter().filter(|seen| **seen).count() as u64, 2 * PAIRS);
 }
 
 #[test]

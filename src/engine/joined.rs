@@ -174,7 +174,10 @@ mod tests {
                 let index = dice.u32(..60);
                 let hash = u64::from(index) % 50; // Some rooms' names have the same hash.
                 let room = LocalRoom { index, generation: 0 };
-                let is_it = |membership: &Membership| matches!(&membership.standing, Standing::Joined(place) if place.room == room);
+                let is_it = |membership: &Membership| match &membership.standing {
+                    Standing::Joined(place) => place.room == room,
+                    Standing::Pending(_) => false,
+                };
                 match model.contains_key(&index) {
                     false => {
                         assert!(joined.find(hash, is_it).is_none(), "seed {seed}");

@@ -3,8 +3,8 @@
 //! The links of all outboxes of a loop live in one arena, so that an outbox at rest is a few words
 //! and delivering to a member allocates nothing. Not here: when an outbox is too full (`overflow`).
 //! Invariants: a frame once begun is finished before anything else is sent; control frames stand
-//! before data; `bytes` and `messages` are the sums over the list; a gap is not offered before it is
-//! a frame.
+//! before data; `bytes` and `messages` are the sums over the list; a gap is no frame yet and is not
+//! offered.
 
 use super::batch::{Frame, Run};
 use super::buffers::{BufferId, Buffers};

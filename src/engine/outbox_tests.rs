@@ -1,8 +1,8 @@
 //! The outbox against RFC 6455 §5.5 at every split, and against the plainest queue there is.
 
-use super::super::buffers::offset;
 use super::*;
 use crate::broker::{Encoding, LoopId, RoomHandle};
+use crate::engine::buffers::offset;
 use std::collections::VecDeque;
 
 #[derive(Default)]

@@ -2,8 +2,9 @@
 //!
 //! An outbox is judged only when the kernel left some of it: a burst to a healthy reader is not a
 //! slow reader (`docs/decisions/0002-overflow-when-blocked.md`). It is judged by the bounds of the
-//! room whose messages are too many, and loses messages of that room alone. Invariants: a frame that
-//! has been begun is never dropped; every dropped message is counted and stands in a gap.
+//! room whose messages are too many, and loses messages of that room alone. Not here: how they are
+//! taken out and told of (`shedding`). Invariants: a frame that has been begun is never dropped;
+//! every dropped message is counted and stands in a gap.
 
 use super::batch::{Frame, Run};
 use super::buffers::{BufferId, Buffers, offset};
@@ -51,7 +52,6 @@ impl Shard {
         if session.outbox.messages() == 0 || !session.phase.is_websocket() {
             return;
         }
-        let is_apart = session.apart;
         let mut cuts_off = Vec::new();
         for room in self.rooms_queued(key) {
             let Some((_, members)) = self.members.find(room.0, room.1) else { continue };
@@ -59,9 +59,7 @@ impl Shard {
             if !self.is_over(key, &options) {
                 continue;
             }
-            // What went through a context of its own is needed by what comes after it.
-            let overflow = if is_apart { Overflow::Disconnect } else { policy(&options, room.1) };
-            match overflow {
+            match policy(&options, room.1) {
                 Overflow::Disconnect => cuts_off.push(options),
                 // What came in while the kernel still seemed to take it goes by age.
                 Overflow::DropOldest | Overflow::DropNewest => {

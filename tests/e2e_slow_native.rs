@@ -139,8 +139,9 @@ impl Native {
                 self.gaps += 1;
             }
             "ack" => self.acks += 1,
-            "welcome" | "user-joined" | "user-left" => {}
-            other => panic!("{other}: {object}"),
+            other => {
+                assert!(matches!(other, "welcome" | "user-joined" | "user-left"), "{object}");
+            }
         }
     }
 }

@@ -355,11 +355,12 @@ impl Outbox {
         last
     }
 
-    /// Links `chunk`, which the caller holds, in behind `before` (or as the head); its place.
+    /// Links `chunk`, a gap or one that the caller holds, in behind `before` (or as the head); its place.
     pub(crate) fn insert_after(&mut self, nodes: &mut Nodes, before: u32, chunk: Chunk) -> u32 {
         let index = nodes.take(chunk);
         self.link_after(nodes, before, index);
         self.count(&chunk);
+        self.gaps += u16::from(matches!(chunk.content, Content::Gap(_)));
         index
     }
 
@@ -383,6 +384,7 @@ impl Outbox {
         nodes.give_back(place);
         if let Content::Gap(gap) = chunk.content {
             nodes.gaps.take(gap);
+            self.gaps -= 1;
         }
         buffers.release(chunk.buffer);
     }
@@ -408,7 +410,7 @@ impl Outbox {
         let Some(node) = nodes.get_mut(place) else { return };
         let gap = std::mem::replace(&mut node.chunk, frame);
         debug_assert!(matches!(gap.content, Content::Gap(_)), "only gaps are filled");
-        self.discount(&gap);
+        self.gaps -= 1;
         self.count(&frame);
     }
 
@@ -444,14 +446,12 @@ impl Outbox {
         self.bytes += chunk.len();
         self.messages += chunk.messages;
         self.pongs += u8::from(chunk.content == Content::Pong);
-        self.gaps += u16::from(matches!(chunk.content, Content::Gap(_)));
     }
 
     fn discount(&mut self, chunk: &Chunk) {
         self.bytes -= chunk.len();
         self.messages -= chunk.messages;
         self.pongs -= u8::from(chunk.content == Content::Pong);
-        self.gaps -= u16::from(matches!(chunk.content, Content::Gap(_)));
     }
 }
 

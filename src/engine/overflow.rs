@@ -49,7 +49,7 @@ impl Shard {
         self.counters.writes_blocked += 1;
         self.copy_out(key);
         let Some(session) = self.session(key) else { return };
-        if session.outbox.messages() == 0 || !session.phase.is_websocket() {
+        if !session.phase.is_websocket() {
             return;
         }
         let mut cuts_off = Vec::new();

@@ -179,9 +179,9 @@ impl Sessions {
     }
 
     /// Asks for a session, for `user`; which guest a guest is says the session that it can name.
-    /// What waited is handed out once; until [`Self::resume`] the session goes on ageing. A live one
-    /// stays where it is until then, and is unknown to who asked before the connection that has it
-    /// did: loops may be heard in another order.
+    /// What waited is handed out once; until [`Self::resume`] the session goes on ageing. A live
+    /// one stays where it is until then, and is unknown to who asked before the connection that has
+    /// it did: loops may be heard in another order.
     pub fn take(&mut self, id: SessionId, user: &User, asked_ms: u64) -> Taken {
         let Some(mut occupied) = self.find(id) else { return Taken::Unknown };
         let session = occupied.get_mut();

@@ -4,6 +4,8 @@
 //! Not here: what an example can't show (`e2e_native`). Invariant: each example has a broker of its
 //! own, with one loop and the settings that the document shows.
 
+#![expect(clippy::panic, reason = "a document that can't be read fails its test, and says where")]
+
 #[expect(dead_code, reason = "each end-to-end test uses its part")]
 #[path = "e2e/mod.rs"]
 mod e2e;

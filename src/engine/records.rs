@@ -29,7 +29,7 @@ impl Shard {
                 None => return Go::On,
                 Some(Ok(record)) => record,
                 Some(Err(bad)) => {
-                    self.refuse_record(key, None, ErrorCode::BadJson, &bad.to_string());
+                    self.refuse_record(key, None, bad.code(), &bad.to_string());
                     return Go::On;
                 }
             };

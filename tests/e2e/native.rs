@@ -55,7 +55,7 @@ impl Native {
             Self { raw: Raw(http), kept: VecDeque::new(), asked: 0, welcome: String::new() };
         match client.came() {
             Came::Text(welcome) => client.welcome = welcome,
-            other => panic!("instead of a welcome: {other:?}"),
+            other @ (Came::Binary(_) | Came::Close(_)) => panic!("instead of a welcome: {other:?}"),
         }
         client
     }
@@ -100,7 +100,7 @@ impl Native {
     fn next_of_wire(&mut self) -> Value {
         match self.came() {
             Came::Text(text) => serde_json::from_str(&text).expect("a message is JSON"),
-            other => panic!("instead of JSON: {other:?}"),
+            other @ (Came::Binary(_) | Came::Close(_)) => panic!("instead of JSON: {other:?}"),
         }
     }
 

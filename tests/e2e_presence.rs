@@ -130,7 +130,7 @@ fn full_presence_tells_the_others_of_each_user_once() {
 
 #[test]
 fn who_comes_back_within_the_grace_was_never_gone() {
-    let broker = Broker::start_with_file(SETTINGS, &["--loops", "2", "--presence-grace", "1500ms"]);
+    let broker = Broker::start_with_file(SETTINGS, &["--loops", "2", "--presence-grace", "2s"]);
     let mut ada = Native::open_as(&broker, "ada");
     ada.join("full:1");
     let mut bob = Native::open_as(&broker, "bob");

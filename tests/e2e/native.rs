@@ -6,6 +6,7 @@
 use super::broker::Broker;
 use super::http::{Answer, Expect, Http};
 use super::raw::{BINARY, CLOSE, Frame, Raw, TEXT, upgrade};
+use fanfare::protocol::binary;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 
@@ -194,6 +195,11 @@ impl Native {
         assert_eq!(messages.len(), count, "a batch goes beyond what was waited for");
         messages
     }
+}
+
+/// The records of a binary message.
+pub(crate) fn records(frame: &[u8]) -> Vec<binary::Record<'_>> {
+    binary::decode(frame).collect::<Result<_, _>>().expect("records")
 }
 
 /// The `seq` of a message or an answer.

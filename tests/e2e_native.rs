@@ -3,8 +3,6 @@
 //! Not here: what one exchange looks like (`native_docs`), order (`e2e_order`), who is there
 //! (`e2e_presence`).
 
-#![expect(clippy::panic, reason = "who gets something unexpected fails its test, and says what")]
-
 #[expect(dead_code, reason = "each end-to-end test uses its part")]
 #[path = "e2e/mod.rs"]
 mod e2e;
@@ -37,6 +35,10 @@ create = "users"
 [[rooms]]
 pattern = "closed:*"
 create = "nobody"
+
+[[rooms]]
+pattern = "plain:*"
+compression = "off"
 
 [[rooms]]
 pattern = "price:*"
@@ -301,5 +303,23 @@ fn records_are_handled_one_by_one_up_to_one_that_can_not_be_read() {
         let Came::Binary(frame) = member.came() else { panic!("an error comes as a record") };
         assert!(records(&frame)[0].payload.starts_with(b"bad-json "));
         assert_eq!(member.so_far(), [Value::Null; 0], "it goes on");
+    }
+}
+
+#[test]
+fn who_agreed_to_compression_sends_records_to_rooms_with_and_without_it() {
+    let broker = broker("2");
+    let fields =
+        ["Sec-WebSocket-Protocol: fanfare.v1.bin", "Sec-WebSocket-Extensions: permessage-deflate"];
+    let mut member = Native::open_with(&broker, &fields);
+    for room in ["lobby", "plain:1"] {
+        let handle = member.join(room)["handle"].as_u64().expect("a number");
+        let handle = RoomHandle::from_wire(handle).expect("a handle");
+        let mut record = Vec::new();
+        binary::push_publish(&mut record, None, handle, PayloadKind::Text, b"short");
+        member.send_records(&record);
+        let Came::Binary(frame) = member.came() else { panic!("messages come as records") };
+        let records = records(&frame);
+        assert_eq!((records[0].op, records[0].payload), (Op::Message, &b"short"[..]), "{room}");
     }
 }

@@ -408,3 +408,55 @@ fn requests_that_are_sent_ahead_are_handled_in_their_order() {
         assert_eq!(member.so_far(), [Value::Null; 0]);
     }
 }
+
+#[test]
+fn pages_of_history_join_up_in_both_directions() {
+    const COUNT: u64 = 1_120;
+    let broker = broker("2");
+    let mut member = Native::open(&broker);
+    let epoch = member.join_with(&json!({ "room": "lobby", "echo": false }))["epoch"].clone();
+    for n in 1..=COUNT {
+        member.say("lobby", &json!(n));
+    }
+    // As many as are kept: the oldest are forgotten, perhaps some more at a time than one.
+    let page = |member: &mut Native, fields: &Value| {
+        let mut request = fields.clone();
+        request["type"] = json!("get-history");
+        request["room"] = json!("lobby");
+        let page = member.ask(&request);
+        assert_eq!((&page["type"], &page["epoch"]), (&json!("message-history"), &epoch), "{page}");
+        (seqs(&page["messages"]), page["more"] == true)
+    };
+    let (mut pages, mut before, mut more) = (Vec::new(), COUNT + 1, true);
+    while more {
+        let (mut messages, has_more) = page(&mut member, &json!({ "before": before, "limit": 64 }));
+        assert!(messages.len() == 64 || !has_more, "{messages:?}");
+        (before, more) = (messages[0], has_more);
+        messages.append(&mut pages);
+        pages = messages;
+    }
+    let first = pages[0];
+    assert!(pages.iter().copied().eq(first..=COUNT), "{pages:?}");
+    assert!(pages.len() >= 1_000, "the newest thousand are kept: {first}");
+    let (mut forth, mut at, mut more) = (Vec::new(), first - 1, true);
+    while more {
+        let since = json!({ "epoch": epoch, "seq": at });
+        let (messages, has_more) = page(&mut member, &json!({ "since": since, "limit": 64 }));
+        at = *messages.last().expect("messages");
+        more = has_more;
+        forth.extend(messages);
+    }
+    assert_eq!(forth, pages);
+    assert_eq!(page(&mut member, &json!({})).0.len(), 50);
+    for nothing in [json!({ "before": 0 }), json!({ "before": 1 }), json!({ "before": first })] {
+        assert_eq!(page(&mut member, &nothing), (vec![], false), "{nothing}");
+    }
+    let end = json!({ "since": { "epoch": epoch, "seq": COUNT } });
+    assert_eq!(page(&mut member, &end), (vec![], false));
+    let joined = Native::open(&broker).join_with(&json!({ "room": "lobby", "history": 1_000_000 }));
+    assert_eq!(seqs(&joined["messages"]), pages);
+    member.join("live:1");
+    member.say("live:1", &json!(1));
+    let none = member.ask(&json!({ "type": "get-history", "room": "live:1" }));
+    assert_eq!((&none["messages"], &none["more"]), (&json!([]), &json!(false)));
+}

@@ -11,6 +11,7 @@ use e2e::broker::Broker;
 use e2e::bystander::Bystander;
 use e2e::native::{Native, ask_to_open};
 use e2e::scaled;
+use e2e::scrape::Scraper;
 use e2e::wait::until;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -244,4 +245,25 @@ fn a_thousand_who_go_at_once_leave_nobody_behind_and_disturb_nobody() {
         assert_eq!(info["members"], 0);
         bystander.stop();
     }
+}
+
+#[test]
+fn who_is_gone_before_its_join_is_answered_is_in_no_room() {
+    let broker = start("2");
+    let mut watcher = Native::open_as(&broker, "watcher");
+    watcher.join("diff:1");
+    for nth in 0..scaled(200) {
+        let mut hasty = Native::open_as(&broker, &format!("hasty-{}", nth % 7));
+        for _ in 0..1 + nth % 3 {
+            hasty.send(&json!({ "type": "join-room", "room": "diff:1" }));
+            hasty.send(&leave("diff:1"));
+        }
+        hasty.send(&json!({ "type": "join-room", "room": "diff:1" }));
+    }
+    let info = json!({ "type": "get-room", "room": "diff:1" });
+    until("all of them to be gone", || (watcher.ask(&info)["members"] == 1).then_some(()));
+    let list = watcher.ask(&json!({ "type": "get-members", "room": "diff:1" }));
+    assert_eq!(ids(&list["members"]), ["watcher"]);
+    let mut scraper = Scraper::new(&broker);
+    scraper.until("the connections to be gone", |metrics| metrics.value("natives") == 1);
 }

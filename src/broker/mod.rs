@@ -42,7 +42,7 @@ pub use policy::{
     PresenceOptions, RawDrops, RoomOptions, RoomPattern, RoomPolicies,
 };
 pub use position::{EpochText, Position, Unrecoverable};
-pub use presence::{Change, Diff, Presence, Present};
+pub use presence::{Change, Departure, Diff, Presence, Present};
 pub use room::{LoopMembers, Published, Room};
 pub use sessions::{Parked, ParkedRoom, Parking, SessionId, Sessions, Taken};
 pub use status::{ReceiptStatus, Status};

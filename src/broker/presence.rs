@@ -36,7 +36,12 @@ pub struct Present {
     pub status: Status,
     /// Its connections in the room; 0 while it may still come back.
     pub connections: u32,
+    /// Under what its departure is noted while it may; for who keeps the time.
+    pub departure: Option<Departure>,
 }
+
+/// The place of a departure among all of a home's: when it is due, and the how many-th it is.
+pub type Departure = (u64, u64);
 
 /// What a coming or going changed for the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,6 +118,7 @@ impl Presence {
             since_ms: unix_ms,
             status: Status::default(),
             connections: 1,
+            departure: None,
         };
         self.users.insert(ById(Arc::clone(user)), present);
         self.switch_down(options);
@@ -165,6 +171,12 @@ impl Presence {
     pub fn set_status(&mut self, user_id: &str, status: Status) -> bool {
         let present = self.users.get_mut(user_id);
         present.is_some_and(|present| std::mem::replace(&mut present.status, status) != status)
+    }
+
+    /// Notes or takes back under what a user's departure is noted; gives what was noted before.
+    pub fn note_departure(&mut self, user_id: &str, at: Option<Departure>) -> Option<Departure> {
+        let present = self.users.get_mut(user_id)?;
+        std::mem::replace(&mut present.departure, at)
     }
 
     /// A user on the list.

@@ -200,7 +200,7 @@ impl Shard {
         key: ConnKey,
         native: &mut Native,
         (name, id): (&str, Option<RequestId<'_>>),
-        wish: Wish,
+        mut wish: Wish,
         now: Now,
     ) -> Go {
         let Ok(room) = RoomName::parse(name) else {
@@ -218,9 +218,10 @@ impl Shard {
         }
         let encoding = self.encoding_in(key, native, name);
         let ticket = match stands {
-            Stands::Joined { place, .. } => {
+            Stands::Joined { place, echo, .. } => {
+                wish.echo = wish.echo.or(Some(echo)); // What it does not name stays.
                 if let Some(membership) = native.rooms.in_room_mut(hash, place.room) {
-                    membership.echo = wish.echo.unwrap_or(membership.echo);
+                    membership.echo = wish.echo.unwrap_or(echo);
                     membership.presence = wish.presence.unwrap_or(membership.presence);
                 }
                 None

@@ -8,7 +8,7 @@ use super::native::{Go, Native};
 use super::session::Pause;
 use super::shard::Shard;
 use crate::api;
-use crate::broker::{ConnKey, ErrorCode, Now, RoomHandle};
+use crate::broker::{ConnKey, Deflate, Encoding, ErrorCode, Now, RoomHandle};
 use crate::protocol::binary::{self, Op, Record};
 use crate::ws::{Opcode, push_frame_with};
 
@@ -29,7 +29,7 @@ impl Shard {
                 None => return Go::On,
                 Some(Ok(record)) => record,
                 Some(Err(bad)) => {
-                    self.refuse_record(key, None, ErrorCode::BadJson, &bad.to_string());
+                    self.refuse_record(key, None, bad.code(), &bad.to_string());
                     return Go::On;
                 }
             };
@@ -57,7 +57,7 @@ impl Shard {
             }
         }
         let found = record.handle.and_then(|handle| self.room_of(key, native, handle));
-        let Some((room, echo)) = found else {
+        let Some((room, echo, content_bytes_max)) = found else {
             let message = "handle: you are in no room with that handle; room-joined has it";
             self.refuse_record(key, number, ErrorCode::NotInRoom, message);
             return None;
@@ -65,7 +65,6 @@ impl Shard {
         if !self.may_send_to(room.home) {
             return Some(Pause::Credit(room.home));
         }
-        let content_bytes_max = self.content_bytes_max(key, native, room);
         if record.payload.len() > content_bytes_max {
             let message = format!("payload: it may have {content_bytes_max} bytes here");
             self.refuse_record(key, number, ErrorCode::TooLong, &message);
@@ -81,25 +80,22 @@ impl Shard {
         None
     }
 
-    /// The room with that handle, if the connection is in it, and whether it gets its own messages.
+    /// The room with that handle, if the connection is in it, whether it gets its own messages
+    /// there, and how long they may be.
     fn room_of(
         &mut self,
         key: ConnKey,
         native: &mut Native,
         wire: RoomHandle,
-    ) -> Option<(RoomHandle, bool)> {
-        let encoding = self.session(key)?.encoding;
-        let encoding = native.encoding(encoding);
-        let (local, room) = self.members.find_wire(wire, encoding)?;
-        let (handle, hash) = (room.handle, room.hash);
-        let membership = native.rooms.in_room_mut(hash, local)?;
-        Some((handle, membership.echo))
-    }
-
-    fn content_bytes_max(&mut self, key: ConnKey, native: &Native, room: RoomHandle) -> usize {
-        let encoding = self.session(key).map(|session| native.encoding(session.encoding));
-        let room = encoding.and_then(|encoding| self.members.find(room, encoding));
-        room.map_or(0, |(_, room)| room.options.content_bytes_max)
+    ) -> Option<(RoomHandle, bool, usize)> {
+        let agreed = native.encoding(self.session(key)?.encoding);
+        // In a room that does not compress, it is among those who get all plain.
+        let plain = Encoding { deflate: Deflate::Off, ..agreed };
+        [agreed, plain].into_iter().find_map(|encoding| {
+            let (local, room) = self.members.find_wire(wire, encoding)?;
+            let membership = native.rooms.in_room_mut(room.hash, local)?;
+            Some((room.handle, membership.echo, room.options.content_bytes_max))
+        })
     }
 
     fn refuse_record(&mut self, key: ConnKey, number: Option<u64>, code: ErrorCode, message: &str) {

@@ -7,11 +7,11 @@
 use super::homes::Homes;
 use super::past::Past;
 use super::staging::{LeftOut, LineId};
-use crate::broker::{Change, Form, Now, PresenceMode, RoomHandle, Status, User};
+use crate::broker::{Change, Departure, Form, Now, PresenceMode, RoomHandle, Status, User};
 use crate::protocol::json;
 use crate::ws::{Opcode, push_frame_with};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 /// What an empty draft keeps allocated, to be filled again.
@@ -29,7 +29,9 @@ enum Item {
 pub(super) struct Agenda {
     due: BinaryHeap<Reverse<(u64, u32, u32, Item)>>,
     /// Users whose last connection left a room, in the order in which they are taken to be gone.
-    departures: VecDeque<(u64, RoomHandle, Arc<User>)>,
+    /// Each is there once: who comes back is taken out.
+    departures: BTreeMap<Departure, (RoomHandle, Arc<User>)>,
+    departures_noted: u64,
 }
 
 /// Whether a notice is the first to go where a member's socket takes no more.
@@ -81,6 +83,11 @@ impl Homes {
         let presence =
             past.presence.get_or_insert_with(|| Box::new(crate::broker::Presence::new(&options)));
         let change = presence.join(user, now.unix_ms, &options);
+        if change == Change::Rejoined
+            && let Some(noted) = presence.note_departure(user.id(), None)
+        {
+            self.agenda.departures.remove(&noted);
+        }
         match (presence.mode(), change) {
             (PresenceMode::Full, Change::Joined) => {
                 self.tell(handle, Notice::Kept, left_out, |out, room| {
@@ -97,17 +104,21 @@ impl Homes {
     /// is over.
     pub(crate) fn depart(&mut self, handle: RoomHandle, user: &Arc<User>, now: Now) {
         let grace_ms = self.presence_grace_ms;
+        self.agenda.departures_noted += 1;
+        let noted = (now.mono_ms + grace_ms, self.agenda.departures_noted);
         let Some(past) = self.past_mut(handle) else { return };
         let Some(presence) = &mut past.presence else { return };
         let change = presence.leave(user.id());
+        if change == Change::Left && grace_ms > 0 {
+            presence.note_departure(user.id(), Some(noted));
+        }
         if presence.mode() == PresenceMode::Count {
             self.schedule_diff(handle, now);
         }
         if change == Change::Left && grace_ms == 0 {
             self.end_presence(handle, user, now);
         } else if change == Change::Left {
-            let due = now.mono_ms + grace_ms;
-            self.agenda.departures.push_back((due, handle, Arc::clone(user)));
+            self.agenda.departures.insert(noted, (handle, Arc::clone(user)));
         }
     }
 
@@ -146,9 +157,10 @@ impl Homes {
 
     /// Does what is due: its notices are staged for the end of this tick.
     pub(crate) fn handle_due(&mut self, now: Now) {
-        while let Some((_, handle, user)) =
-            self.agenda.departures.pop_front_if(|(due, ..)| *due <= now.mono_ms)
+        while let Some(departure) = self.agenda.departures.first_entry()
+            && departure.key().0 <= now.mono_ms
         {
+            let (handle, user) = departure.remove();
             self.end_presence(handle, &user, now);
         }
         while let Some(Reverse((due, slot, generation, item))) = self.agenda.due.peek().copied() {
@@ -171,7 +183,7 @@ impl Homes {
 
     /// When [`Self::handle_due`] next has something to do.
     pub(crate) fn next_due_ms(&self) -> Option<u64> {
-        let departure = self.agenda.departures.front().map(|(due, ..)| *due);
+        let departure = self.agenda.departures.first_key_value().map(|((due, _), _)| *due);
         let item = self.agenda.due.peek().map(|Reverse((due, ..))| *due);
         departure.into_iter().chain(item).min()
     }
@@ -283,4 +295,60 @@ pub(super) fn json_of(user: &User) -> Vec<u8> {
     let mut json = Vec::new();
     json::push_user(&mut json, user);
     json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::Rig;
+    use super::super::settings::Settings;
+    use crate::broker::{ConnKey, RoomOptions};
+    use crate::ws::{Opcode, push_masked_frame};
+
+    const GRACE_MS: u64 = 1_000;
+
+    fn ask(rig: &mut Rig, key: ConnKey, kind: &str) {
+        let request = format!("{{\"type\":\"{kind}\",\"room\":\"hall\"}}");
+        let mut frame = Vec::new();
+        push_masked_frame(&mut frame, Opcode::Text, request.as_bytes(), [1, 2, 3, 4]);
+        rig.shard.handle_bytes(key, &mut frame, rig.now);
+        rig.shard.end_tick(rig.now);
+    }
+
+    fn told_of_leaving(rig: &mut Rig, key: ConnKey, after_ms: u64) -> bool {
+        rig.now = rig.now.plus_ms(after_ms);
+        rig.shard.handle_deadlines(rig.now);
+        rig.shard.end_tick(rig.now);
+        String::from_utf8_lossy(&rig.read_all(key)).contains("\"user-left\"")
+    }
+
+    #[test]
+    fn the_grace_begins_anew_each_time_a_user_leaves() {
+        let settings = Settings { presence_grace_ms: GRACE_MS, ..Settings::default() };
+        let mut rig = Rig::with(RoomOptions::default(), settings);
+        let [watcher, other] = [(); 2].map(|()| rig.ask_for("/ws"));
+        for key in [watcher, other] {
+            ask(&mut rig, key, "join-room");
+        }
+        ask(&mut rig, other, "leave-room");
+        assert!(!told_of_leaving(&mut rig, watcher, GRACE_MS / 2));
+        ask(&mut rig, other, "join-room");
+        assert!(!told_of_leaving(&mut rig, watcher, GRACE_MS / 4));
+        ask(&mut rig, other, "leave-room");
+        assert!(!told_of_leaving(&mut rig, watcher, GRACE_MS / 2), "the first grace is over");
+        assert!(told_of_leaving(&mut rig, watcher, GRACE_MS / 2), "the second is");
+        assert_eq!(rig.shard.homes.agenda.departures.len(), 0);
+    }
+
+    #[test]
+    fn who_comes_and_goes_is_noted_once() {
+        let settings = Settings { presence_grace_ms: GRACE_MS, ..Settings::default() };
+        let mut rig = Rig::with(RoomOptions::default(), settings);
+        let [watcher, other] = [(); 2].map(|()| rig.ask_for("/ws"));
+        ask(&mut rig, watcher, "join-room");
+        for _ in 0..100 {
+            ask(&mut rig, other, "join-room");
+            ask(&mut rig, other, "leave-room");
+        }
+        assert_eq!(rig.shard.homes.agenda.departures.len(), 1);
+    }
 }

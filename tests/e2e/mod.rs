@@ -9,6 +9,7 @@ pub(crate) mod broker;
 pub(crate) mod bystander;
 pub(crate) mod crowd;
 pub(crate) mod http;
+pub(crate) mod native;
 pub(crate) mod node;
 pub(crate) mod plan;
 pub(crate) mod raw;

@@ -4,7 +4,7 @@
 //! room before the call returns; nothing follows a close frame.
 
 use super::deadlines::DRAIN_SPREAD_PER_CONN_MS;
-use super::session::{Membership, Phase};
+use super::session::{Membership, Pause, Phase};
 use super::shard::{Action, Notice, Shard};
 use super::timers::tick_of;
 use crate::api;
@@ -106,6 +106,10 @@ impl Shard {
             | Disconnect::CloseTimeout
             | Disconnect::Http
             | Disconnect::Io => self.begin_phase(key, Phase::Closing(reader), now),
+        }
+        // The answer that it waited for finds nobody, and its half of the close is to be read.
+        if self.session(key).is_some_and(|session| session.pause == Pause::Answer) {
+            self.unpause(key);
         }
     }
 
@@ -240,7 +244,29 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::super::rig::Rig;
-    use crate::broker::RoomOptions;
+    use super::super::shard::Action;
+    use crate::broker::{Disconnect, RoomOptions};
+    use crate::ws::{Opcode, push_masked_frame};
+
+    #[test]
+    fn who_is_closed_while_it_waits_for_an_answer_is_read_again() {
+        let mut rig = Rig::new(RoomOptions::default());
+        let key = rig.ask_for("/ws");
+        let mut sent = Vec::new();
+        for request in [
+            r#"{"type":"join-room","room":"a"}"#,
+            r#"{"type":"room-message","room":"a","content":1}"#,
+        ] {
+            push_masked_frame(&mut sent, Opcode::Text, request.as_bytes(), [1, 2, 3, 4]);
+        }
+        push_masked_frame(&mut sent, Opcode::Close, &4101_u16.to_be_bytes(), [1, 2, 3, 4]);
+        rig.shard.handle_bytes(key, &mut sent, rig.now);
+        rig.shard.disconnect(key, Disconnect::SlowConsumer, rig.now);
+        rig.shard.end_tick(rig.now);
+        rig.read_all(key);
+        let ends: Vec<Action> = std::iter::from_fn(|| rig.shard.poll_action()).collect();
+        assert!(matches!(ends[..], [.., Action::Shutdown(_) | Action::Close { .. }]), "{ends:?}");
+    }
 
     #[test]
     fn who_has_not_asked_yet_when_a_drain_begins_is_told() {

@@ -8,9 +8,18 @@ use super::native::{Go, Native};
 use super::session::Pause;
 use super::shard::Shard;
 use crate::api;
-use crate::broker::{ConnKey, ErrorCode, Now, RoomHandle};
+use crate::broker::{ConnKey, Deflate, Encoding, ErrorCode, Now, RoomHandle};
 use crate::protocol::binary::{self, Op, Record};
 use crate::ws::{Opcode, push_frame_with};
+
+/// The room that a record is for.
+#[derive(Clone, Copy, Debug)]
+struct Addressed {
+    room: RoomHandle,
+    /// Whether the connection gets its own messages.
+    echo: bool,
+    content_bytes_max: usize,
+}
 
 impl Shard {
     /// Handles the records of a binary message, from that byte on.
@@ -57,7 +66,7 @@ impl Shard {
             }
         }
         let found = record.handle.and_then(|handle| self.room_of(key, native, handle));
-        let Some((room, echo)) = found else {
+        let Some(Addressed { room, echo, content_bytes_max }) = found else {
             let message = "handle: you are in no room with that handle; room-joined has it";
             self.refuse_record(key, number, ErrorCode::NotInRoom, message);
             return None;
@@ -65,7 +74,6 @@ impl Shard {
         if !self.may_send_to(room.home) {
             return Some(Pause::Credit(room.home));
         }
-        let content_bytes_max = self.content_bytes_max(key, native, room);
         if record.payload.len() > content_bytes_max {
             let message = format!("payload: it may have {content_bytes_max} bytes here");
             self.refuse_record(key, number, ErrorCode::TooLong, &message);
@@ -81,25 +89,21 @@ impl Shard {
         None
     }
 
-    /// The room with that handle, if the connection is in it, and whether it gets its own messages.
+    /// The room with that handle, if the connection is in it.
     fn room_of(
         &mut self,
         key: ConnKey,
         native: &mut Native,
         wire: RoomHandle,
-    ) -> Option<(RoomHandle, bool)> {
-        let encoding = self.session(key)?.encoding;
-        let encoding = native.encoding(encoding);
-        let (local, room) = self.members.find_wire(wire, encoding)?;
-        let (handle, hash) = (room.handle, room.hash);
-        let membership = native.rooms.in_room_mut(hash, local)?;
-        Some((handle, membership.echo))
-    }
-
-    fn content_bytes_max(&mut self, key: ConnKey, native: &Native, room: RoomHandle) -> usize {
-        let encoding = self.session(key).map(|session| native.encoding(session.encoding));
-        let room = encoding.and_then(|encoding| self.members.find(room, encoding));
-        room.map_or(0, |(_, room)| room.options.content_bytes_max)
+    ) -> Option<Addressed> {
+        let agreed = native.encoding(self.session(key)?.encoding);
+        // A room that does not compress is had plain by those who agreed to compression.
+        [agreed, Encoding { deflate: Deflate::Off, ..agreed }].into_iter().find_map(|encoding| {
+            let (local, room) = self.members.find_wire(wire, encoding)?;
+            let membership = native.rooms.in_room_mut(room.hash, local)?;
+            let content_bytes_max = room.options.content_bytes_max;
+            Some(Addressed { room: room.handle, echo: membership.echo, content_bytes_max })
+        })
     }
 
     fn refuse_record(&mut self, key: ConnKey, number: Option<u64>, code: ErrorCode, message: &str) {
@@ -109,5 +113,47 @@ impl Shard {
                 binary::push_error(out, number, code, message);
             });
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::Rig;
+    use crate::broker::{Compression, PayloadKind, RoomHandle, RoomOptions};
+    use crate::protocol::binary;
+    use crate::ws::{self, ClientWindow, DeflateOffer, Opcode};
+
+    #[test]
+    fn who_agreed_to_compression_publishes_in_a_room_without_it() {
+        let mut rig = Rig::new(RoomOptions { compression: Compression::Off, ..Default::default() });
+        let offer = DeflateOffer {
+            server_no_context_takeover: false,
+            client_no_context_takeover: false,
+            server_max_window_bits: None,
+            client_max_window_bits: ClientWindow::Unsaid,
+        };
+        let key = rig.open();
+        let mut sent = Vec::new();
+        let terms = (Some(offer), Some("fanfare.v1.bin"));
+        ws::client_request_speaking(&mut sent, "broker.test", "/ws", &[7; 16], terms);
+        let join = br#"{"type":"join-room","room":"a"}"#;
+        ws::push_masked_frame(&mut sent, Opcode::Text, join, [1, 2, 3, 4]);
+        rig.shard.handle_bytes(key, &mut sent, rig.now);
+        rig.shard.end_tick(rig.now);
+        let joined = String::from_utf8_lossy(&rig.read_all(key)).into_owned();
+        let handle = joined.split_once("\"handle\":").and_then(|(_, rest)| rest.split_once(','));
+        let handle = handle.and_then(|(digits, _)| RoomHandle::from_wire(digits.parse().ok()?));
+
+        let (mut record, mut frame) = (Vec::new(), Vec::new());
+        let handle = handle.expect("it has joined");
+        binary::push_publish(&mut record, Some(1), handle, PayloadKind::Text, b"hi");
+        ws::push_masked_frame(&mut frame, Opcode::Binary, &record, [1, 2, 3, 4]);
+        rig.shard.handle_bytes(key, &mut frame, rig.now);
+        rig.shard.end_tick(rig.now);
+        let mut expected = Vec::new();
+        ws::push_frame_with(&mut expected, Opcode::Binary, |out| {
+            binary::push_message(out, handle, 1, PayloadKind::Text, b"hi");
+        });
+        assert!(rig.read_all(key).ends_with(&expected));
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct HomeRoom {
     pub(super) past: Option<Box<Past>>,
     /// This tick's frames in the staging area.
     pub(super) line: LineId,
+    /// One of them tells that a user left.
+    pub(super) departed: bool,
     /// Stands in the queue of rooms that may be deleted.
     expiring: bool,
     /// When it last lost its members or was published to.
@@ -191,6 +193,7 @@ impl Homes {
             options,
             past: None,
             line: LineId::NONE,
+            departed: false,
             expiring: false,
             used_ms: now.mono_ms,
         });
@@ -397,7 +400,7 @@ impl Homes {
         let rooms = &mut self.rooms;
         for handle in self.lined.drain(..) {
             if let Some(home) = rooms.get_mut(handle.slot, handle.generation) {
-                home.line = LineId::NONE;
+                (home.line, home.departed) = (LineId::NONE, false);
             }
         }
         let rooms = &self.rooms;

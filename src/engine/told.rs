@@ -81,6 +81,9 @@ impl Homes {
         let presence =
             past.presence.get_or_insert_with(|| Box::new(crate::broker::Presence::new(&options)));
         let change = presence.join(user, now.unix_ms, &options);
+        // Who comes in the tick in which its user left is told of both: of the one alone it would
+        // be led to believe that it is not there.
+        let left_out = left_out.filter(|_| !home.departed);
         match (presence.mode(), change) {
             (PresenceMode::Full, Change::Joined) => {
                 self.tell(handle, Notice::Kept, left_out, |out, room| {
@@ -118,9 +121,14 @@ impl Homes {
             return;
         }
         match presence.mode() {
-            PresenceMode::Full => self.tell(handle, Notice::Kept, None, |out, room| {
-                json::push_user_left(out, room, &json_of(user), now.unix_ms);
-            }),
+            PresenceMode::Full => {
+                self.tell(handle, Notice::Kept, None, |out, room| {
+                    json::push_user_left(out, room, &json_of(user), now.unix_ms);
+                });
+                if let Some(home) = self.room_mut(handle).filter(|home| home.line != LineId::NONE) {
+                    home.departed = true;
+                }
+            }
             PresenceMode::Diff | PresenceMode::Count => self.schedule_diff(handle, now),
             PresenceMode::Off => {}
         }
@@ -275,4 +283,40 @@ pub(super) fn json_of(user: &User) -> Vec<u8> {
     let mut json = Vec::new();
     json::push_user(&mut json, user);
     json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::Rig;
+    use crate::broker::{ConnKey, RoomOptions};
+    use crate::ws::{Opcode, push_masked_frame};
+
+    fn ask(rig: &mut Rig, key: ConnKey, request: &str) {
+        let mut frame = Vec::new();
+        push_masked_frame(&mut frame, Opcode::Text, request.as_bytes(), [1, 2, 3, 4]);
+        rig.shard.handle_bytes(key, &mut frame, rig.now);
+    }
+
+    #[test]
+    fn who_leaves_and_comes_back_within_a_tick_is_not_left_with_having_left() {
+        let mut rig = Rig::new(RoomOptions::default());
+        let key = rig.ask_for("/ws");
+        ask(&mut rig, key, r#"{"type":"join-room","room":"a","presence":true}"#);
+        rig.shard.end_tick(rig.now);
+        rig.read_all(key);
+        ask(&mut rig, key, r#"{"type":"leave-room","room":"a"}"#);
+        ask(&mut rig, key, r#"{"type":"join-room","room":"a","presence":true}"#);
+        rig.shard.end_tick(rig.now);
+        let told = String::from_utf8_lossy(&rig.read_all(key)).into_owned();
+        let (left, joined) = (told.rfind("user-left"), told.rfind("user-joined"));
+        assert!(left <= joined, "{told}");
+
+        ask(&mut rig, key, r#"{"type":"leave-room","room":"a"}"#);
+        rig.shard.end_tick(rig.now);
+        rig.read_all(key);
+        ask(&mut rig, key, r#"{"type":"join-room","room":"a","presence":true}"#);
+        rig.shard.end_tick(rig.now);
+        let told = String::from_utf8_lossy(&rig.read_all(key)).into_owned();
+        assert!(!told.contains("user-"), "to the others only: {told}");
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Not here: who is told and when (`engine`), what a notice looks like (`protocol`). Invariants: a
 //! list is kept while the mode is `Full` or `Diff` and never longer than the options allow; what a
-//! notice names was not so at the notice before; a room without users has nothing allocated.
+//! notice names was not so at the notice before, or in a list that was given since; a room without
+//! users has nothing allocated.
 
 use super::by_id::ById;
 use super::{PresenceMode, PresenceOptions, Status, User};
@@ -21,6 +22,8 @@ pub struct Presence {
     users: BTreeMap<ById, Present>,
     /// In `Diff`: what changed since the last notice.
     changes: BTreeMap<ById, Went>,
+    /// In `Diff`: somebody was given the list since the last notice, and knows of what changed.
+    is_listed: bool,
     /// In `Count`: the count as the last notice had it.
     count_told: u32,
 }
@@ -75,6 +78,7 @@ impl Presence {
             connections: 0,
             users: BTreeMap::new(),
             changes: BTreeMap::new(),
+            is_listed: false,
             count_told: 0,
         }
     }
@@ -181,6 +185,12 @@ impl Presence {
             .take(limit)
     }
 
+    /// Notes that somebody is given the list: what the next notice says must be true for them too,
+    /// who know of changes that it has yet to tell.
+    pub fn note_listed(&mut self) {
+        self.is_listed = !self.changes.is_empty();
+    }
+
     /// Whether there is something for the next notice: in `Diff` who came or went, in `Count`
     /// another count.
     pub fn has_diff(&self) -> bool {
@@ -195,6 +205,7 @@ impl Presence {
     /// it names nobody.
     pub fn take_diff(&mut self) -> Diff {
         self.count_told = self.connections;
+        self.is_listed = false;
         let mut diff = Diff::default();
         for (ById(user), went) in std::mem::take(&mut self.changes) {
             match went {
@@ -205,12 +216,13 @@ impl Presence {
         diff
     }
 
-    /// Who comes and goes within one interval, or goes and comes, is not told of.
+    /// Who comes and goes within one interval, or goes and comes, is not told of, unless somebody
+    /// may have been given the list in between.
     fn collect(&mut self, user: &Arc<User>, went: Went) {
         match self.changes.get(user.id()) {
-            Some(before) if *before != went => drop(self.changes.remove(user.id())),
-            Some(_) => {}
-            None => drop(self.changes.insert(ById(Arc::clone(user)), went)),
+            Some(before) if *before == went => {}
+            Some(_) if !self.is_listed => drop(self.changes.remove(user.id())),
+            Some(_) | None => drop(self.changes.insert(ById(Arc::clone(user)), went)),
         }
     }
 
@@ -234,6 +246,7 @@ impl Presence {
         }
         self.mode = self.began_as;
         self.changes = BTreeMap::new();
+        self.is_listed = false;
         self.count_told = 0;
     }
 }
@@ -485,6 +498,27 @@ mod tests {
         room.depart("b");
         let diff = room.take_diff();
         assert_eq!((ids(&diff.joined), ids(&diff.left)), (vec![], vec!["b"]));
+    }
+
+    #[test]
+    fn who_was_given_the_list_in_between_is_told_what_became_of_it() {
+        let options = PresenceOptions { mode: PresenceMode::Diff, ..SMALL };
+        let mut room = room(&options, &["a", "b"]);
+        room.take_diff();
+        room.join(&user("c"), 0, &options);
+        room.leave("a");
+        room.depart("a");
+        room.note_listed();
+        room.leave("c");
+        room.depart("c");
+        room.join(&user("a"), 0, &options);
+        let diff = room.take_diff();
+        assert_eq!((ids(&diff.joined), ids(&diff.left)), (vec!["a"], vec!["c"]));
+        room.note_listed();
+        room.join(&user("c"), 0, &options);
+        room.leave("c");
+        room.depart("c");
+        assert!(!room.has_diff(), "the list that was given then is still true");
     }
 
     #[test]

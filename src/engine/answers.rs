@@ -161,6 +161,10 @@ impl Shard {
                 });
             }
             What::Members { room, after, limit } => {
+                let past = self.homes.room_mut(room).and_then(|home| home.past.as_mut());
+                if let Some(presence) = past.and_then(|past| past.presence.as_mut()) {
+                    presence.note_listed();
+                }
                 self.answer_json(&asker, |shard, out| {
                     let Some(home) = shard.homes.room(room) else { return };
                     let limit = limit.min(LIST_ENTRIES_MAX) as usize;
@@ -197,6 +201,9 @@ impl Shard {
         let (epoch, seq, options) = (home.room.epoch(), home.room.seq(), *home.options);
         let echo = join.echo.unwrap_or(options.echo);
         let past = home.past.get_or_insert_default();
+        if let Some(presence) = past.presence.as_mut().filter(|_| join.presence) {
+            presence.note_listed();
+        }
         let before = past.history.bytes();
         let (missed, reason) = match join.since {
             Some(since) => match recover(since, epoch, seq, &past.history) {

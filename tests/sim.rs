@@ -8,7 +8,7 @@ mod sim;
 
 use fanfare::broker::Disconnect;
 use fanfare::observe::Counters;
-use sim::{Law, Mutation, Violation, World, run};
+use sim::{Law, Met, Mutation, Violation, World, run};
 use std::panic;
 
 /// Seeds of a run that nobody asked more of: builds without optimisation get through fewer.
@@ -38,11 +38,13 @@ fn the_laws_hold_for_every_seed() {
         None => 0..number("FANFARE_SIM_SEEDS").unwrap_or(SEEDS),
     };
     let (mut met, mut contexts, mut count) = (Counters::default(), 0, 0);
+    let mut natives = Met::default();
     for seed in seeds {
         match outcome(seed, Mutation::None) {
             Ok(world) => {
                 world.shards.iter().for_each(|shard| met.add(&shard.counters()));
                 contexts += world.contexts_met;
+                world.natives().for_each(|native| natives.add(&native.met));
             }
             Err(what) => {
                 panic!("seed {seed}: {what:?}\nreplay: FANFARE_SIM_SEED={seed} cargo sim");
@@ -52,6 +54,7 @@ fn the_laws_hold_for_every_seed() {
     }
     if count >= MEETING_SEEDS {
         check_met(&met, contexts);
+        assert!(natives.is_all(), "the seeds missed some of {natives:?}");
     }
 }
 
@@ -76,6 +79,7 @@ fn check_met(met: &Counters, contexts: u64) {
         ("a drained connection", closed(Disconnect::Draining)),
         ("a close in peace", closed(Disconnect::Normal)),
         ("a reset", closed(Disconnect::Io)),
+        ("a repeat", met.repeats),
     ] {
         assert!(times > 0, "no seed met {what}: {met:?}");
     }
@@ -141,7 +145,47 @@ fn joins_are_broken_by_letting_newcomers_in_late() {
 
 #[test]
 fn joins_are_broken_by_a_generation_that_nobody_checks() {
-    is_found_out(Mutation::RetargetJoins, &[Law::Join]);
+    is_found_out(Mutation::RetargetJoins, &[Law::Join, Law::Close]);
+}
+
+#[test]
+fn joins_are_broken_by_letting_natives_in_late() {
+    is_found_out(Mutation::DelayNatives, &[Law::Loss, Law::Join]);
+}
+
+#[test]
+fn joins_are_broken_by_a_replay_with_a_hole() {
+    is_found_out(Mutation::LoseReplayed, &[Law::Join]);
+}
+
+#[test]
+fn joins_are_broken_by_own_messages_that_were_not_wanted() {
+    is_found_out(Mutation::EchoOwn, &[Law::Join]);
+}
+
+#[test]
+fn no_silent_loss_is_broken_by_a_lost_batch_of_messages() {
+    is_found_out(Mutation::LoseMessageBatch, &[Law::Loss]);
+}
+
+#[test]
+fn no_silent_loss_is_broken_by_a_lost_ack() {
+    is_found_out(Mutation::LoseAck, &[Law::Loss]);
+}
+
+#[test]
+fn order_is_broken_by_acks_behind_their_messages() {
+    is_found_out(Mutation::DelayAcks, &[Law::Order]);
+}
+
+#[test]
+fn order_is_broken_by_a_repeat_that_is_taken_for_news() {
+    is_found_out(Mutation::ForgetKeys, &[Law::Order]);
+}
+
+#[test]
+fn presence_is_broken_by_a_lost_farewell() {
+    is_found_out(Mutation::LoseUserLeft, &[Law::Presence]);
 }
 
 #[test]

@@ -3,8 +3,9 @@
 //!
 //! Not here: anything that a loop calls. Invariant: a fault that finds nothing to break says so.
 
-use super::batch::{Batch, HomeCommand, Reply};
-use crate::broker::{ConnKey, Encoding};
+use super::batch::{Batch, Frame, HomeCommand, PastReply, Reply, Run};
+use crate::broker::{ConnKey, Encoding, Form};
+use crate::ws::{Opcode, push_frame};
 
 /// Publications in the batch that cost credit, and their payload bytes.
 pub fn publishes(batch: &Batch) -> (u64, u64) {
@@ -42,17 +43,135 @@ pub fn exchange_frames(batch: &mut Batch) -> bool {
 
 /// Loses the last frame of the last run.
 pub fn lose_frame(batch: &mut Batch) -> bool {
-    let Some(run) = batch.runs.last_mut() else { return false };
-    run.frames_to -= 1;
-    let before = run.frames_to.checked_sub(1).filter(|at| *at >= run.frames_from);
-    run.end = match before.and_then(|at| batch.frames.get(at as usize)) {
-        Some(frame) => frame.end,
-        None => run.start,
-    };
+    let Batch { runs, frames, .. } = batch;
+    let Some(run) = runs.last_mut() else { return false };
+    lose_last_of(run, frames);
     if run.start == run.end {
-        batch.runs.pop();
+        runs.pop();
     }
     true
+}
+
+/// Loses the last frame of the first run of batches of messages that has two frames.
+pub fn lose_message_batch(batch: &mut Batch) -> bool {
+    let Batch { runs, frames, .. } = batch;
+    let has_two = |run: &&mut Run| run.frames_to - run.frames_from > 1;
+    let mut batched = runs.iter_mut().filter(|run| run.encoding.form == Form::Batch);
+    let Some(run) = batched.find(has_two) else { return false };
+    lose_last_of(run, frames);
+    true
+}
+
+fn lose_last_of(run: &mut Run, frames: &[Frame]) {
+    run.frames_to -= 1;
+    let before = run.frames_to.checked_sub(1).filter(|at| *at >= run.frames_from);
+    run.end = before.and_then(|at| frames.get(at as usize)).map_or(run.start, |frame| frame.end);
+}
+
+/// Turns the first notice that a user left into one that nobody knows.
+pub fn lose_user_left(batch: &mut Batch) -> bool {
+    let mut notices = batch.bytes.windows(USER_LEFT.len());
+    let Some(at) = notices.position(|window| window == USER_LEFT) else { return false };
+    let Some(name) = batch.bytes.get_mut(at..at + USER_LEFT.len()) else { return false };
+    name.copy_from_slice(b"\"user-lost\"");
+    true
+}
+
+const USER_LEFT: &[u8] = b"\"user-left\"";
+
+/// Gives senders that are to be left out their own messages.
+pub fn echo_own(batch: &mut Batch) -> bool {
+    let mut left_out = batch.frames.iter_mut().filter_map(|frame| frame.left_out.take());
+    let found = left_out.next().is_some();
+    left_out.for_each(drop);
+    batch.runs.iter_mut().for_each(|run| run.leaves_out = false);
+    found
+}
+
+/// Lets native newcomers in one message late.
+pub fn delay_natives(batch: &mut Batch) -> bool {
+    let mut found = false;
+    for reply in &mut batch.replies {
+        if let Reply::Joined(reply) = reply
+            && reply.native.is_some()
+        {
+            reply.seq += 1;
+            found = true;
+        }
+    }
+    found
+}
+
+/// Loses the first message of the first replay that has any.
+pub fn lose_replayed(batch: &mut Batch) -> bool {
+    for reply in &mut batch.replies {
+        let past = match reply {
+            Reply::Joined(joined) => joined.native.as_mut().map(|native| &mut native.past),
+            Reply::Past { past, .. } => Some(&mut **past),
+            Reply::JoinRefused { .. }
+            | Reply::Ack { .. }
+            | Reply::PublishRefused { .. }
+            | Reply::Text { .. }
+            | Reply::NativeRefused { .. } => None,
+        };
+        if past.is_some_and(|past| lose_first_item(past).is_some()) {
+            return true;
+        }
+    }
+    false
+}
+
+fn lose_first_item(past: &mut PastReply) -> Option<()> {
+    if past.pieces.is_empty() {
+        return None;
+    }
+    let object_at = past.head.iter().position(|byte| *byte == b'{')?;
+    let mut whole = past.head.get(object_at..)?.to_vec();
+    past.pieces.iter().for_each(|piece| whole.extend_from_slice(piece.as_bytes()));
+    whole.extend_from_slice(&past.tail);
+    let mut object: serde_json::Value = serde_json::from_slice(&whole).ok()?;
+    let messages = object.get_mut("messages")?.as_array_mut()?;
+    (!messages.is_empty()).then(|| messages.remove(0))?;
+    *past = PastReply::default();
+    push_frame(&mut past.head, Opcode::Text, object.to_string().as_bytes());
+    Some(())
+}
+
+/// Forgets the key by which a repeat would be recognised.
+pub fn forget_keys(batch: &mut Batch) -> bool {
+    let mut found = false;
+    for command in &mut batch.commands {
+        if let HomeCommand::Say(say) = command
+            && say.lengths[2] > 0
+        {
+            say.words.end -= u32::from(std::mem::take(&mut say.lengths[2]));
+            found = true;
+        }
+    }
+    found
+}
+
+/// Loses the last ack of a native member's message.
+pub fn lose_ack(batch: &mut Batch) -> bool {
+    let Batch { replies, texts, .. } = batch;
+    let Some(at) = replies.iter().rposition(|reply| is_ack(reply, texts)) else { return false };
+    replies.remove(at);
+    true
+}
+
+/// Takes the acks out that native members get, to be delivered behind the rest.
+pub fn take_acks(batch: &mut Batch) -> Option<Batch> {
+    let mut late = Batch::new(batch.from);
+    let texts = &batch.texts;
+    late.replies = batch.replies.extract_if(.., |reply| is_ack(reply, texts)).collect();
+    late.texts.clone_from(&batch.texts);
+    (!late.replies.is_empty() && !batch.runs.is_empty()).then_some(late)
+}
+
+fn is_ack(reply: &Reply, texts: &[u8]) -> bool {
+    let Reply::Text { text, .. } = reply else { return false };
+    let text = texts.get(text.start as usize..text.end as usize).unwrap_or_default();
+    text.windows(6).any(|window| window == b"\"ack\",")
 }
 
 /// Gives the plain form of the first room that has another one to those who get that, and the other
@@ -114,7 +233,9 @@ pub fn lose_leaves(batch: &mut Batch) -> bool {
 
 /// Loses the last publication on its way to its home.
 pub fn lose_publish(batch: &mut Batch) -> bool {
-    let is_publish = |command: &HomeCommand| matches!(command, HomeCommand::Publish { .. });
+    let is_publish = |command: &HomeCommand| {
+        matches!(command, HomeCommand::Publish { .. } | HomeCommand::Say(_))
+    };
     let Some(at) = batch.commands.iter().rposition(is_publish) else { return false };
     batch.commands.remove(at);
     true

@@ -4,6 +4,7 @@
 //! says who sent it, which of its messages it is and how long it must be.
 
 use super::Violation;
+use super::native::{Native, Speech};
 use fanfare::broker::{ConnKey, Disconnect, Gap};
 use fanfare::ws::{
     self, Agreement, ClientWindow, Context, DataKind, Decoded, DeflateOffer, Deflated, Deflater,
@@ -33,6 +34,7 @@ impl Sig {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Member { echo: bool },
+    Native,
     Poster,
 }
 
@@ -98,12 +100,16 @@ pub(crate) struct Client {
     pub(crate) upgraded: bool,
     pub(crate) sent: Vec<Sig>,
     pub(crate) received: Vec<Sig>,
+    /// Bytes of each of them.
+    pub(crate) sizes: Vec<usize>,
     pub(crate) acks: Vec<Ack>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) pongs: usize,
     pub(crate) pings_sent: usize,
     pub(crate) close: Option<Option<u16>>,
     pub(crate) gone: Option<(Disconnect, Option<u16>)>,
+    /// What there is more of a native client.
+    pub(crate) native: Option<Box<Native>>,
     /// What of compression it offers.
     offer: Option<DeflateOffer>,
     packing: Option<Packing>,
@@ -137,12 +143,14 @@ impl Client {
             upgraded: false,
             sent: Vec::new(),
             received: Vec::new(),
+            sizes: Vec::new(),
             acks: Vec::new(),
             gaps: Vec::new(),
             pongs: 0,
             pings_sent: 0,
             close: None,
             gone: None,
+            native: None,
             reader: Reader::default(),
             seen: Vec::new(),
             next: 0,
@@ -163,6 +171,10 @@ impl Client {
         matches!(self.kind, Kind::Member { .. })
     }
 
+    pub(crate) const fn is_websocket(&self) -> bool {
+        matches!(self.kind, Kind::Member { .. } | Kind::Native)
+    }
+
     pub(crate) const fn has_echo(&self) -> bool {
         matches!(self.kind, Kind::Member { echo: true })
     }
@@ -171,7 +183,7 @@ impl Client {
     pub(crate) fn push_handshake(&mut self, room: &str) {
         let target = match self.kind {
             Kind::Member { echo: false } => format!("/raw/{room}?echo=0"),
-            Kind::Member { echo: true } | Kind::Poster => format!("/raw/{room}"),
+            Kind::Member { echo: true } | Kind::Native | Kind::Poster => format!("/raw/{room}"),
         };
         let mut request = Vec::new();
         ws::client_request(&mut request, "broker.test", &target, &KEY, self.offer);
@@ -182,14 +194,7 @@ impl Client {
     pub(crate) fn push_message(&mut self, room: &str, len: usize, mask: [u8; 4], chunked: bool) {
         let (payload, kind) = self.compose(len);
         if self.is_member() {
-            let mut frame = Vec::new();
-            let packed = self.packing.as_mut().filter(|_| chunked).map(|packing| {
-                packing.deflater.push_masked_frame(&mut frame, kind, &payload, mask)
-            });
-            if !matches!(packed, Some(Deflated::Smaller { .. })) {
-                ws::push_masked_frame(&mut frame, kind.opcode(), &payload, mask);
-            }
-            return self.wire.extend(frame);
+            return self.push_data(kind, &payload, mask, chunked);
         }
         let media = if kind == DataKind::Text { "text/plain" } else { "application/octet-stream" };
         let head = format!(
@@ -210,19 +215,68 @@ impl Client {
         }
     }
 
+    /// Asks for the upgrade of a native client, in the name of its user.
+    pub(crate) fn push_native_handshake(&mut self) {
+        let mut request = Vec::new();
+        let terms = (self.offer, self.subprotocol());
+        ws::client_request_speaking(&mut request, "broker.test", "/ws", &KEY, terms);
+        if let Some(user) = self.native.as_ref().and_then(|native| native.user.as_ref()) {
+            request.truncate(request.len() - 2);
+            request.extend(format!("X-User: {user}\r\n\r\n").bytes());
+        }
+        self.wire.extend(request);
+    }
+
+    fn subprotocol(&self) -> Option<&'static str> {
+        match self.native.as_ref()?.speech {
+            Speech::Json => None,
+            Speech::Batch => Some("fanfare.v1.json"),
+            Speech::Binary => Some("fanfare.v1.bin"),
+        }
+    }
+
+    /// Sends one WebSocket message, compressed if that was agreed on and `packed`.
+    pub(crate) fn push_data(
+        &mut self,
+        kind: DataKind,
+        payload: &[u8],
+        mask: [u8; 4],
+        packed: bool,
+    ) {
+        let mut frame = Vec::new();
+        let packed = self
+            .packing
+            .as_mut()
+            .filter(|_| packed)
+            .map(|packing| packing.deflater.push_masked_frame(&mut frame, kind, payload, mask));
+        if !matches!(packed, Some(Deflated::Smaller { .. })) {
+            ws::push_masked_frame(&mut frame, kind.opcode(), payload, mask);
+        }
+        self.wire.extend(frame);
+    }
+
     fn compose(&mut self, len: usize) -> (Vec<u8>, DataKind) {
+        let (payload, kind, sig) = self.next_payload(len, false);
+        self.sent.push(sig);
+        (payload, kind)
+    }
+
+    /// The client's next message, and what it is known by.
+    pub(crate) fn next_payload(&mut self, len: usize, is_text: bool) -> (Vec<u8>, DataKind, Sig) {
+        self.next += u32::from(is_text) & self.next; // Texts have even numbers.
         let nth = self.next;
         self.next += 1;
         let kind = kind_of(nth);
         let mut payload = Vec::with_capacity(len);
         if len >= HEADER {
             payload.extend(format!("{:04x}{nth:06x}{len:06x}", self.id).bytes());
-            self.sent.push(Sig::Known { client: self.id, nth });
-        } else {
-            self.sent.push(Sig::tiny(len, kind));
         }
         payload.resize(len, filler(nth));
-        (payload, kind)
+        let sig = match len {
+            HEADER.. => Sig::Known { client: self.id, nth },
+            _ => Sig::tiny(len, kind),
+        };
+        (payload, kind, sig)
     }
 
     pub(crate) fn push_control(&mut self, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
@@ -234,11 +288,11 @@ impl Client {
     /// Takes in what its kernel was given.
     pub(crate) fn receive(&mut self, bytes: &[u8]) -> Result<(), Violation> {
         self.seen.extend_from_slice(bytes);
-        if !self.is_member() {
+        if !self.is_websocket() {
             return self.read_responses();
         }
         if !self.upgraded {
-            match ws::check_response(&self.seen, &KEY, self.offer) {
+            match ws::check_response_speaking(&self.seen, &KEY, (self.offer, self.subprotocol())) {
                 Ok(Decoded::Complete(accepted)) => {
                     self.upgraded = true;
                     self.packing = accepted.deflate.map(Packing::new);
@@ -271,9 +325,12 @@ impl Client {
             match step.message {
                 None => break,
                 Some(Message::Data { kind, payload }) => {
-                    let sig = read_sig(kind, &payload);
-                    let id = self.id;
-                    self.received.push(sig.map_err(|what| Violation::garbled(id, &what))?);
+                    take(
+                        self.id,
+                        (&mut self.native, &mut self.received, &mut self.sizes),
+                        kind,
+                        &payload,
+                    )?;
                 }
                 Some(Message::Compressed { kind, payload }) => {
                     let id = self.id;
@@ -281,8 +338,12 @@ impl Client {
                     let packing = self.packing.as_mut().ok_or_else(|| garbled("unagreed on"))?;
                     let inflated = packing.inflater.message(kind, &payload, 1 << 20);
                     let inflated = inflated.map_err(|error| garbled(&error.to_string()))?;
-                    let sig = read_sig(kind, inflated).map_err(|what| garbled(&what))?;
-                    self.received.push(sig);
+                    take(
+                        id,
+                        (&mut self.native, &mut self.received, &mut self.sizes),
+                        kind,
+                        inflated,
+                    )?;
                 }
                 Some(Message::Ping(payload)) => {
                     let payload = payload.to_vec();
@@ -332,6 +393,21 @@ impl Client {
     fn garbled(&self, what: &str) -> Violation {
         Violation::garbled(self.id, what)
     }
+}
+
+/// Takes in a data message.
+fn take(
+    id: u32,
+    (native, received, sizes): (&mut Option<Box<Native>>, &mut Vec<Sig>, &mut Vec<usize>),
+    kind: DataKind,
+    payload: &[u8],
+) -> Result<(), Violation> {
+    if let Some(native) = native {
+        return native.read(kind, payload);
+    }
+    received.push(read_sig(kind, payload).map_err(|what| Violation::garbled(id, &what))?);
+    sizes.push(payload.len());
+    Ok(())
 }
 
 /// One of the things that clients offer.
@@ -386,7 +462,7 @@ fn filler(nth: u32) -> u8 {
 }
 
 /// What a payload says that it is, if it is whole.
-fn read_sig(kind: DataKind, payload: &[u8]) -> Result<Sig, String> {
+pub(crate) fn read_sig(kind: DataKind, payload: &[u8]) -> Result<Sig, String> {
     if payload.len() < HEADER {
         let uniform = payload.windows(2).all(|two| two[0] == two[1]);
         if !uniform {

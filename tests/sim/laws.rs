@@ -12,11 +12,12 @@ use fanfare::limits::{CREDIT_BYTES, CREDIT_COMMANDS};
 use std::collections::{HashMap, HashSet};
 
 /// A room's messages in their order, each with its `seq`.
-type Numbered = Vec<(u64, Sig)>;
+pub(crate) type Numbered = Vec<(u64, Sig)>;
 
 impl World {
     /// Checks everything that must hold when all wires and links are empty and nobody is blocked.
     pub(crate) fn check_rest(&self) -> Result<(), Violation> {
+        let mut orders: Vec<Numbered> = Vec::new();
         for room in 0..self.rooms.len() {
             let witness = &self.clients[self.rooms[room].witness];
             hold(Law::Alone, witness.is_present(), || {
@@ -24,11 +25,19 @@ impl World {
             })?;
             let order: Numbered = (1..).zip(witness.received.iter().copied()).collect();
             self.check_senders(room, &order)?;
+            self.check_contested(room, &order)?;
             for client in self.clients.iter().filter(|client| client.room == room) {
                 match client.kind {
                     Kind::Member { .. } => self.check_member(client, &order)?,
                     Kind::Poster => check_acks(client, &order)?,
+                    Kind::Native => {}
                 }
+            }
+            orders.push(order);
+        }
+        for client in &self.clients {
+            if let Some(native) = &client.native {
+                self.check_native(client, native, &orders)?;
             }
         }
         self.check_accounts()
@@ -36,9 +45,11 @@ impl World {
 
     /// Nothing that was sent is lost or turned around on its way to the room.
     fn check_senders(&self, room: usize, order: &Numbered) -> Result<(), Violation> {
-        let senders = self.clients.iter().filter(|client| client.room == room);
+        let senders = self.clients.iter();
+        let contested: HashSet<Sig> =
+            self.contested_in(room).into_iter().flat_map(|(first, then)| [first, then]).collect();
         let mut numbered: HashMap<u32, Vec<u32>> = HashMap::new();
-        for (_, sig) in order {
+        for (_, sig) in order.iter().filter(|(_, sig)| !contested.contains(sig)) {
             if let Sig::Known { client, nth } = sig {
                 numbered.entry(*client).or_default().push(*nth);
             }
@@ -46,14 +57,16 @@ impl World {
         let mut sent = 0;
         let mut all_stayed = true;
         for client in senders {
-            let known: Vec<u32> = client.known_sent().collect();
+            let all_sent = client.sent_to(room);
+            let uncontested = all_sent.iter().filter(|sig| !contested.contains(sig));
+            let known: Vec<u32> = known(uncontested).collect();
             let got = numbered.remove(&client.id).unwrap_or_default();
             let said = || format!("client {} sent {known:?}, its room got {got:?}", client.id);
             hold(Law::Order, known.starts_with(&got), said)?;
             let stayed = client.is_present();
             hold(Law::Loss, !stayed || known == got, said)?;
-            all_stayed &= stayed;
-            sent += client.sent.len();
+            all_stayed &= stayed || all_sent.is_empty();
+            sent += all_sent.len();
         }
         hold(Law::Order, numbered.is_empty(), || {
             format!("room {room} got messages of {:?}", numbered.keys())
@@ -113,25 +126,37 @@ impl World {
 
     /// The connections that a publication to `room` is addressed to now.
     pub(crate) fn members_of(&self, room: usize) -> usize {
-        let members =
-            self.clients.iter().filter(|client| client.room == room && client.is_member());
+        let is_in = |client: &&Client| match &client.native {
+            Some(native) => native.stays[room].is_in,
+            None => client.room == room && client.is_member(),
+        };
+        let members = self.clients.iter().filter(is_in);
         members.filter(|member| member.is_present() && member.key.is_some()).count()
     }
 }
 
 impl Sig {
-    fn is_by(self, id: u32) -> bool {
+    pub(crate) fn is_by(self, id: u32) -> bool {
         matches!(self, Self::Known { client, .. } if client == id)
     }
 }
 
 impl Client {
-    fn known_sent(&self) -> impl Iterator<Item = u32> {
-        self.sent.iter().filter_map(|sig| match sig {
-            Sig::Known { nth, .. } => Some(*nth),
-            Sig::Tiny { .. } => None,
-        })
+    /// What it published in a room, repeats aside.
+    fn sent_to(&self, room: usize) -> &[Sig] {
+        match &self.native {
+            Some(native) => &native.stays[room].sent,
+            None if self.room == room => &self.sent,
+            None => &[],
+        }
     }
+}
+
+fn known<'a>(sent: impl IntoIterator<Item = &'a Sig>) -> impl Iterator<Item = u32> {
+    sent.into_iter().filter_map(|sig| match sig {
+        Sig::Known { nth, .. } => Some(*nth),
+        Sig::Tiny { .. } => None,
+    })
 }
 
 /// Where nothing may be dropped: a contiguous run of the room's order, to its end for who stayed.
@@ -208,7 +233,7 @@ fn check_own(member: &Client, seen: impl Iterator<Item = Sig>) -> Result<(), Vio
         return Ok(());
     }
     let own = seen.filter(|sig| sig.is_by(member.id)).count();
-    let sent = member.known_sent().count();
+    let sent = known(&member.sent).count();
     hold(Law::Join, own == sent, || {
         format!("client {} sent {sent} messages and saw {own} of them", member.id)
     })

@@ -6,12 +6,17 @@
 mod client;
 mod laws;
 mod mutation;
+mod native;
+mod native_laws;
+mod native_ops;
+mod native_reading;
 mod ops;
 mod rest;
 mod tick;
 mod world;
 
 pub(crate) use mutation::Mutation;
+pub(crate) use native::Met;
 pub(crate) use ops::run;
 pub(crate) use world::World;
 
@@ -34,6 +39,8 @@ pub(crate) enum Law {
     Heartbeat,
     /// A drain ends, and everyone is told.
     Drain,
+    /// What members believe of who is there is so.
+    Presence,
     /// The bytes on a wire are what RFC 6455 and HTTP allow.
     Wire,
 }

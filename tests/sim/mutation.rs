@@ -20,6 +20,14 @@ pub(crate) enum Mutation {
     LoseLeaves,
     LoseCredit,
     DoubleCredit,
+    DelayNatives,
+    LoseReplayed,
+    LoseMessageBatch,
+    LoseUserLeft,
+    LoseAck,
+    DelayAcks,
+    ForgetKeys,
+    EchoOwn,
     /// The world forgets a gap that it was told of.
     LoseGap,
     /// Members get a room in the form that is meant for others.
@@ -49,6 +57,21 @@ impl World {
             Mutation::LoseCredit => fault::lose_credit(batch),
             Mutation::DoubleCredit => fault::double_credit(batch),
             Mutation::ConfuseForms => fault::confuse_forms(batch),
+            Mutation::DelayNatives => fault::delay_natives(batch),
+            Mutation::LoseReplayed => fault::lose_replayed(batch),
+            Mutation::LoseMessageBatch => fault::lose_message_batch(batch),
+            Mutation::LoseUserLeft => chance && fault::lose_user_left(batch),
+            Mutation::LoseAck => chance && fault::lose_ack(batch),
+            Mutation::ForgetKeys => fault::forget_keys(batch),
+            Mutation::EchoOwn => fault::echo_own(batch),
+            Mutation::DelayAcks => match fault::take_acks(batch) {
+                Some(acks) => {
+                    let at = self.arrival(from, to);
+                    self.link(from, to).push_back((at, std::mem::replace(batch, acks)));
+                    true
+                }
+                None => false,
+            },
             Mutation::RepeatRuns => match fault::copy_runs(batch).filter(|_| chance) {
                 Some(copy) => {
                     let at = self.arrival(from, to);

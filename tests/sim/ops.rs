@@ -14,7 +14,7 @@ use fanfare::ws::Opcode;
 pub(crate) type Op = (u8, u8, u16);
 
 /// Connections that a run has at a time.
-const PRESENT_MAX: usize = 24;
+pub(crate) const PRESENT_MAX: u32 = 24;
 
 /// One run of the simulator, from its seed.
 pub(crate) fn run(seed: u64, mutation: Mutation) -> Result<World, Violation> {
@@ -32,14 +32,18 @@ impl World {
     pub(crate) fn apply(&mut self, (what, who, amount): Op) -> Result<(), Violation> {
         let who = usize::from(who);
         match what {
-            0..40 => self.join(who, amount),
-            40..130 => self.publish(who, amount),
-            130..155 => self.post(who, amount),
-            155..175 => self.tire(who, amount),
-            175..185 => self.heal_one(who),
-            185..205 => self.end_one(who, amount),
-            205..220 => self.replace(who, amount),
-            220..230 => self.ping(who, amount),
+            0..25 => self.join(who, amount),
+            25..50 => self.come(who, amount),
+            50..105 => self.publish(who, amount),
+            105..135 => self.move_one(who, amount),
+            135..145 => self.wonder(who, amount),
+            145..165 => self.post(who, amount),
+            165..180 => self.tire(who, amount),
+            180..190 => self.heal_one(who),
+            190..203 => self.end_one(who, amount),
+            203..213 => self.come_back(who, amount),
+            213..223 => self.replace(who, amount),
+            223..230 => self.ping(who, amount),
             230..244 => self.pass(u64::from(amount % 64))?,
             244..250 => self.stall(who, amount),
             250..253 => self.pass(u64::from(amount % 2_000))?,
@@ -52,12 +56,16 @@ impl World {
     }
 
     fn join(&mut self, who: usize, amount: u16) {
-        if self.clients.iter().filter(|client| client.gone.is_none()).count() >= PRESENT_MAX {
+        if self.is_crowded() {
             return;
         }
         let room = who % self.rooms.len();
         let id = self.open(room, Kind::Member { echo: !amount.is_multiple_of(4) });
         self.glue(id, usize::from(amount / 4 % 4));
+    }
+
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.clients.iter().filter(|client| client.gone.is_none()).count() >= PRESENT_MAX as usize
     }
 
     /// Frames right behind the handshake.
@@ -72,11 +80,14 @@ impl World {
     }
 
     fn publish(&mut self, who: usize, amount: u16) {
-        let Some(id) = self
-            .pick(who, |world, id| world.clients[id].is_member() && world.clients[id].is_present())
-        else {
+        let Some(id) = self.pick(who, |world, id| {
+            world.clients[id].is_websocket() && world.clients[id].is_present()
+        }) else {
             return;
         };
+        if self.clients[id].kind == Kind::Native {
+            return self.chat(id, if amount % 512 == 7 { 600 } else { usize::from(amount % 16) });
+        }
         match amount % 512 {
             7 => {
                 for _ in 0..CREDIT_COMMANDS + 1_000 {
@@ -115,7 +126,7 @@ impl World {
 
     /// A member or poster whose kernel takes little or nothing from now on.
     fn tire(&mut self, who: usize, amount: u16) {
-        let Some(id) = self.pick(who, |world, id| !world.is_witness(id)) else { return };
+        let Some(id) = self.pick(who, Self::may_tire) else { return };
         let client = &mut self.clients[id];
         client.ever_slow = true;
         client.kernel = match amount % 3 {
@@ -152,14 +163,14 @@ impl World {
         }
         client.left = true;
         match way % 4 {
-            0 if client.is_member() => {
+            0 if client.is_websocket() => {
                 client.push_control(Opcode::Close, &1000_u16.to_be_bytes(), [9, 8, 7, 6]);
             }
             1 => client.ending = Ending::Reset,
             2 => {
                 // In the middle of a frame or a request.
                 let before = client.wire.len();
-                self.say(id, 100);
+                self.say_something(id);
                 let client = &mut self.clients[id];
                 let cut = self.dice.usize(before..client.wire.len());
                 client.wire.truncate(cut);
@@ -189,9 +200,9 @@ impl World {
     }
 
     fn ping(&mut self, who: usize, amount: u16) {
-        let Some(id) = self
-            .pick(who, |world, id| world.clients[id].is_member() && world.clients[id].is_present())
-        else {
+        let Some(id) = self.pick(who, |world, id| {
+            world.clients[id].is_websocket() && world.clients[id].is_present()
+        }) else {
             return;
         };
         for _ in 0..amount % 24 {
@@ -210,7 +221,15 @@ impl World {
         self.rooms[self.clients[id].room].witness == id
     }
 
-    fn pick(&self, nth: usize, fits: impl Fn(&Self, usize) -> bool) -> Option<usize> {
+    /// Bytes of a frame or a request.
+    fn say_something(&mut self, id: usize) {
+        match self.clients[id].kind {
+            Kind::Member { .. } | Kind::Poster => self.say(id, 100),
+            Kind::Native => self.ping_from(id),
+        }
+    }
+
+    pub(crate) fn pick(&self, nth: usize, fits: impl Fn(&Self, usize) -> bool) -> Option<usize> {
         let fitting: Vec<usize> = (0..self.clients.len())
             .filter(|id| self.clients[*id].gone.is_none() && fits(self, *id))
             .collect();

@@ -4,6 +4,7 @@
 //! Not here: the laws at rest (`laws`).
 
 use super::client::{Kernel, Kind};
+use super::world::HISTORY_AGE_MAX;
 use super::world::World;
 use super::{Law, Mutation, Violation, hold};
 use fanfare::limits::{CLOSE_TIMEOUT_MS, DRAIN_WINDOW_MS, ROOM_GRACE_MS};
@@ -26,7 +27,7 @@ impl World {
             }
             _ => self.leave_all()?,
         }
-        self.pass(2 * ROOM_GRACE_MS + 2 * CLOSE_TIMEOUT_MS)?;
+        self.pass(3 * ROOM_GRACE_MS + HISTORY_AGE_MAX + 2 * CLOSE_TIMEOUT_MS)?;
         self.check_empty()
     }
 
@@ -73,7 +74,7 @@ impl World {
             }
         }
         self.pass(40_500)?;
-        for client in self.clients.iter().filter(|client| client.is_member() && !client.left) {
+        for client in self.clients.iter().filter(|client| client.is_websocket() && !client.left) {
             let id = client.id;
             if client.responsive {
                 hold(Law::Heartbeat, client.ever_slow || client.gone.is_none(), || {
@@ -113,7 +114,7 @@ impl World {
         for client in self.clients.iter().filter(|client| !client.left) {
             let (id, unanswered) = (client.id, client.sent.len() - client.acks.len());
             match client.kind {
-                Kind::Member { .. } => {
+                Kind::Member { .. } | Kind::Native => {
                     hold(
                         Law::Drain,
                         !client.is_faithful() || client.close == Some(Some(1001)),
@@ -144,11 +145,13 @@ impl World {
                 counters.outbox_bytes,
                 counters.outgoing_bytes,
                 counters.contexts,
+                counters.natives,
+                counters.history_bytes,
             ];
-            hold(Law::Close, left == [0; 8], || {
+            hold(Law::Close, left == [0; 10], || {
                 format!(
                     "loop {at} is left with {left:?} (connections, websockets, members, rooms, \
-                     spills, outboxes, links, contexts)"
+                     spills, outboxes, links, contexts, natives, history)"
                 )
             })?;
             hold(Law::Close, counters.rooms_created == counters.rooms_deleted, || {

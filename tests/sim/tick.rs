@@ -9,7 +9,9 @@ use super::{Law, Mutation, Violation, hold};
 use fanfare::auth::Trust;
 use fanfare::broker::{ConnKey, LoopId};
 use fanfare::engine::{Action, Admission, Appetite, Notice, Progress, fault};
-use fanfare::limits::{CREDIT_BYTES, CREDIT_COMMANDS, OUTBOX_HIGH_WATER_BYTES, OUTGOING_BYTES_MAX};
+use fanfare::limits::{
+    CREDIT_BYTES, CREDIT_COMMANDS, OUTBOX_BYTES_MAX, OUTBOX_HIGH_WATER_BYTES, OUTGOING_BYTES_MAX,
+};
 use std::io::IoSlice;
 
 /// Control frames, the answer to the handshake and frame headers: what an outbox holds beside.
@@ -79,7 +81,7 @@ impl World {
         let shard = &mut self.shards[client.shard];
         if !client.opened {
             client.opened = true;
-            let key = shard.handle_open(Admission::Served, Trust::Stranger, now);
+            let key = shard.handle_open(Admission::Served, Trust::Proxy, now);
             client.key = Some(key);
             client.heard_at = now.mono_ms;
             self.names[client.shard].insert(key, id);
@@ -193,6 +195,9 @@ impl World {
         }
         client.blocked = progress == Progress::Blocked;
         let pongs_only = self.mutation == Mutation::LosePongs && client.wire.is_empty();
+        if let Some(native) = &mut client.native {
+            native.now_ms = now.mono_ms;
+        }
         client.receive(&offered[..taken])?;
         if taken > 0 && !client.pinged {
             client.heard_at = now.mono_ms;
@@ -263,6 +268,8 @@ impl World {
                     let options = &self.rooms[client.room].options;
                     options.outbox_bytes_max + PAYLOAD_MAX + BESIDE_BYTES
                 }
+                // What a native member is left with is not judged yet.
+                Kind::Native => OUTBOX_BYTES_MAX,
                 Kind::Poster => OUTBOX_HIGH_WATER_BYTES + BESIDE_BYTES,
             })
             .sum();

@@ -6,6 +6,8 @@
 
 use super::client::{Client, Ending, Kernel, Kind};
 use super::{Law, Mutation, Violation, hold};
+use fanfare::auth::Identity;
+use fanfare::broker::{BatchOptions, PresenceMode, PresenceOptions};
 use fanfare::broker::{Compression, ConnKey, HistoryOptions, LoopId, Now, Overflow, RawDrops};
 use fanfare::broker::{RoomOptions, RoomPattern, RoomPolicies};
 use fanfare::engine::{Batch, CompressionSettings, HashKey, Settings, Setup, Shard};
@@ -14,6 +16,9 @@ use std::sync::Arc;
 
 /// The largest payload that a run sends.
 pub(crate) const PAYLOAD_MAX: usize = 300 * 1024;
+
+/// The longest for which a room keeps a message.
+pub(crate) const HISTORY_AGE_MAX: u64 = 100_000;
 
 /// A room and who watches it: its witness was there before the first message and never tires.
 #[derive(Debug)]
@@ -46,6 +51,9 @@ pub(crate) struct World {
     /// Until when each loop is held up by something else.
     pub(crate) stalled_until: Vec<u64>,
     pub(crate) turns: u64,
+    pub(crate) began_ms: u64,
+    /// All histories together may be too large, each by itself not.
+    pub(crate) scarce_history: bool,
     /// Most contexts that one loop had at a time.
     pub(crate) contexts_met: u64,
 }
@@ -56,8 +64,11 @@ impl World {
         let mut dice = fastrand::Rng::with_seed(seed);
         let fewest = if mutation == Mutation::None { 1 } else { 2 };
         let loops = dice.u8(fewest..=4);
-        let rooms: Vec<RoomPlan> = (0..dice.usize(1..=4)).map(|n| plan(n, &mut dice)).collect();
-        let settings = Arc::new(settings(&rooms));
+        let drops = dice.u8(..3) > 0;
+        let rooms: Vec<RoomPlan> =
+            (0..dice.usize(1..=4)).map(|n| plan(n, drops, &mut dice)).collect();
+        let scarce_history = dice.u8(..6) == 0;
+        let settings = Arc::new(settings(&rooms, scarce_history, &mut dice));
         let mono_ms = dice.u64(..10_000);
         let now = Now { mono_ms, unix_ms: 1_800_000_000_000 + mono_ms };
         let (room_key, epoch_key) = (HashKey([dice.u64(..), 1]), HashKey([dice.u64(..), 2]));
@@ -82,6 +93,8 @@ impl World {
             under_way: vec![vec![(0, 0); count]; count],
             stalled_until: vec![0; count],
             turns: 0,
+            began_ms: mono_ms,
+            scarce_history,
             contexts_met: 0,
             dice,
         };
@@ -208,7 +221,7 @@ impl Client {
     }
 }
 
-fn plan(nth: usize, dice: &mut fastrand::Rng) -> RoomPlan {
+fn plan(nth: usize, drops: bool, dice: &mut fastrand::Rng) -> RoomPlan {
     let overflow = dice
         .choice([
             Overflow::Disconnect,
@@ -216,6 +229,7 @@ fn plan(nth: usize, dice: &mut fastrand::Rng) -> RoomPlan {
             Overflow::DropNewest,
             Overflow::Latest,
         ])
+        .filter(|_| drops)
         .unwrap_or_default();
     let raw_drops = if dice.u8(..5) == 0 { RawDrops::Disconnect } else { RawDrops::Silent };
     let compression = dice
@@ -227,14 +241,37 @@ fn plan(nth: usize, dice: &mut fastrand::Rng) -> RoomPlan {
         raw_drops,
         outbox_bytes_max: 1 << dice.u32(9..20),
         outbox_messages_max: 1 << dice.u32(2..15),
-        history: HistoryOptions { age_ms: 10_000, ..HistoryOptions::default() },
+        history: HistoryOptions {
+            messages_max: dice.choice([0, 3, 20, 1_000]).unwrap_or(0),
+            bytes_max: dice.choice([2_000, 20_000, 1_000_000]).unwrap_or(0),
+            age_ms: dice.choice([1_000, 10_000, HISTORY_AGE_MAX]).unwrap_or(0),
+        },
+        presence: PresenceOptions {
+            mode: dice
+                .choice([
+                    PresenceMode::Off,
+                    PresenceMode::Count,
+                    PresenceMode::Diff,
+                    PresenceMode::Full,
+                    PresenceMode::Full,
+                ])
+                .unwrap_or_default(),
+            interval_ms: dice.choice([10, 100, 600]).unwrap_or(0),
+            full_users_max: dice.choice([1, 3, 100]).unwrap_or(0),
+            diff_users_max: dice.choice([4, 1_000, 1_000]).unwrap_or(0),
+        },
+        batch: BatchOptions {
+            messages_max: dice.choice([1, 3, 1_000]).unwrap_or(0),
+            interval_ms: dice.choice([0, 0, 5, 100]).unwrap_or(0),
+        },
+        last_value: dice.u8(..8) == 0,
         ..RoomOptions::default()
     };
     let usual_bytes = 1 << dice.u32(5..13);
     RoomPlan { name: format!("room:{nth}"), options, witness: 0, usual_bytes }
 }
 
-fn settings(rooms: &[RoomPlan]) -> Settings {
+fn settings(rooms: &[RoomPlan], scarce_history: bool, dice: &mut fastrand::Rng) -> Settings {
     let pattern = |room: &RoomPlan| {
         (RoomPattern::parse(&room.name).expect("a room's name is a pattern"), room.options)
     };
@@ -244,5 +281,15 @@ fn settings(rooms: &[RoomPlan]) -> Settings {
         contexts_max: 4,
         ..CompressionSettings::default()
     };
-    Settings { policies, compression, ..Settings::default() }
+    let identity = Identity { user_header: Some("x-user".into()), ..Identity::default() };
+    let all = Settings::default();
+    let scarce = if scarce_history { 40_000 } else { all.history_total_bytes_max };
+    Settings {
+        policies,
+        compression,
+        identity,
+        history_total_bytes_max: scarce,
+        presence_grace_ms: dice.choice([0, 0, 50, 600]).unwrap_or(0),
+        ..all
+    }
 }

@@ -24,7 +24,8 @@ pub struct Presence {
     changes: BTreeMap<ById, Went>,
     /// In `Diff`: somebody was given the list since the last notice, and knows of what changed.
     is_listed: bool,
-    /// In `Count`: the count as the last notice had it.
+    /// In `Count`: the count as the last notice had it; 0 when somebody came since, who has not
+    /// been told any.
     count_told: u32,
 }
 
@@ -109,6 +110,7 @@ impl Presence {
             PresenceMode::Off => return Change::None,
             PresenceMode::Count => {
                 self.connections += 1;
+                self.count_told = 0;
                 return Change::None;
             }
             PresenceMode::Diff | PresenceMode::Full => self.connections += 1,
@@ -534,14 +536,15 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_told_when_they_differ_from_what_was_told() {
+    fn counts_are_told_when_they_differ_from_what_was_told_or_somebody_came() {
         let options = PresenceOptions { mode: PresenceMode::Count, ..SMALL };
         let mut room = room(&options, &["a", "a"]);
         assert_eq!((room.has_diff(), room.take_diff(), room.users()), (true, Diff::default(), 2));
-        room.join(&user("b"), 0, &options);
-        assert!(room.has_diff());
-        room.leave("b");
         assert!(!room.has_diff());
+        room.leave("a");
+        assert!(room.has_diff());
+        room.join(&user("b"), 0, &options);
+        assert!(room.has_diff(), "b does not know how many there are");
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub(crate) struct Stay {
     pub(crate) at: Option<u64>,
     /// Own messages that it does not get, by their acks.
     acked: BTreeSet<u64>,
+    /// Of those, the ones under a key: the message may be its user's next connection's, and come.
+    doubtful: BTreeSet<u64>,
     /// Messages whose acks come without an id.
     pub(crate) silent: VecDeque<Sig>,
     /// Messages whose acks must come before themselves.
@@ -273,6 +275,9 @@ impl Native {
         hold(Law::Order, !stay.unacked.contains(&sig), || said("came before its ack"))?;
         hold(Law::Join, stay.echo || !sig.is_by(id), || said("is its own"))?;
         let at = stay.at.unwrap_or(0);
+        if stay.doubtful.remove(&seq) && seq <= at {
+            return Ok(());
+        }
         hold(Law::Join, seq > at, || said(&format!("came after {at}")))?;
         for missing in at + 1..seq {
             let is_own = stay.acked.remove(&missing);
@@ -305,6 +310,9 @@ impl Native {
         hold(Law::Order, stay.epoch.as_deref() == Some(epoch), || "an ack's epoch".to_owned())?;
         stay.acks.push((seq, sig));
         if !echo && stay.is_in {
+            if stay.keys.iter().any(|(keyed, _)| *keyed == sig) {
+                stay.doubtful.insert(seq);
+            }
             stay.acked.insert(seq);
             stay.advance();
         }

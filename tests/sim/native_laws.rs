@@ -84,7 +84,7 @@ impl World {
                 let nobody = stay.believes.as_ref().is_none_or(BTreeSet::is_empty);
                 hold(Law::Presence, nobody && stay.count.is_none(), said)
             }
-            PresenceMode::Count => hold(Law::Presence, counted(connections), said),
+            PresenceMode::Count => hold(Law::Presence, stay.count == Some(connections), said),
             PresenceMode::Diff | PresenceMode::Full if may_count => {
                 hold(Law::Presence, counted(connections) || counted(users.len() as u64), said)
             }

@@ -74,6 +74,8 @@ impl Native {
             }
             "typing" => {
                 self.met.typing += 1;
+                let is_own = self.user.is_none() && self.known_as == Some(self.user_of(object)?);
+                hold(Law::Wire, !is_own, || format!("it was told that it types: {object}"))?;
                 self.room_of(name).map(drop)
             }
             "user-joined" => self.read_arrival(object, name),

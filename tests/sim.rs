@@ -189,46 +189,6 @@ fn presence_is_broken_by_a_lost_farewell() {
 }
 
 #[test]
-fn joins_are_broken_by_letting_natives_in_late() {
-    is_found_out(Mutation::DelayNatives, &[Law::Loss, Law::Join]);
-}
-
-#[test]
-fn joins_are_broken_by_a_replay_with_a_hole() {
-    is_found_out(Mutation::LoseReplayed, &[Law::Join]);
-}
-
-#[test]
-fn joins_are_broken_by_own_messages_that_were_not_wanted() {
-    is_found_out(Mutation::EchoOwn, &[Law::Join]);
-}
-
-#[test]
-fn no_silent_loss_is_broken_by_a_lost_batch_of_messages() {
-    is_found_out(Mutation::LoseMessageBatch, &[Law::Loss]);
-}
-
-#[test]
-fn no_silent_loss_is_broken_by_a_lost_ack() {
-    is_found_out(Mutation::LoseAck, &[Law::Loss]);
-}
-
-#[test]
-fn order_is_broken_by_acks_behind_their_messages() {
-    is_found_out(Mutation::DelayAcks, &[Law::Order]);
-}
-
-#[test]
-fn order_is_broken_by_a_repeat_that_is_taken_for_news() {
-    is_found_out(Mutation::ForgetKeys, &[Law::Order]);
-}
-
-#[test]
-fn presence_is_broken_by_a_lost_farewell() {
-    is_found_out(Mutation::LoseUserLeft, &[Law::Presence]);
-}
-
-#[test]
 fn standing_alone_is_broken_by_a_reader_that_is_taken_for_slow() {
     is_found_out(Mutation::BlockReady, &[Law::Alone]);
 }

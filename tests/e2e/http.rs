@@ -57,8 +57,13 @@ impl<S: Read + Write> Http<S> {
 
     /// Publishes to a room.
     pub(crate) fn post(&mut self, room: &str, content_type: &str, body: &[u8]) -> Answer {
+        self.post_to(&format!("/v1/rooms/{room}/messages"), content_type, body)
+    }
+
+    /// Posts to any path.
+    pub(crate) fn post_to(&mut self, path: &str, content_type: &str, body: &[u8]) -> Answer {
         let mut request = format!(
-            "POST /v1/rooms/{room}/messages HTTP/1.1\r\nHost: test\r\n\
+            "POST {path} HTTP/1.1\r\nHost: test\r\n\
              Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         )

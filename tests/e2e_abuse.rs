@@ -63,7 +63,7 @@ fn storm_once(address: SocketAddr, way: usize) {
 #[test]
 fn a_storm_of_connects_and_resets_leaves_nothing_behind() {
     const THREADS: usize = 4;
-    let broker = Broker::start(&["--loops", "2", "--room-grace", "1ms"]);
+    let broker = Broker::start(&["--loops", "2", "--room-grace", "1ms", "--history-age", "1s"]);
     let mut scraper = Scraper::new(&broker);
     let bystander = Bystander::start(&broker);
     scraper.until("the bystander to join", |now| now.value("members") == 1);

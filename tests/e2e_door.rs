@@ -398,7 +398,7 @@ fn one_client_makes_no_more_rooms_than_there_may_be() {
 
 #[test]
 fn rooms_that_one_client_made_are_gone_after_their_grace() {
-    let broker = Broker::start(&["--loops", "2", "--room-grace", "1ms"]);
+    let broker = Broker::start(&["--loops", "2", "--room-grace", "1ms", "--history-age", "1s"]);
     let mut scraper = Scraper::new(&broker);
     let bystander = Bystander::start(&broker);
     scraper.until("the bystander to join", |now| now.value("members") == 1);

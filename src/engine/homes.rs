@@ -22,7 +22,7 @@ use crate::protocol::{binary, json, raw};
 use crate::ws::{Opcode, push_frame_with};
 use hashbrown::HashTable;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -39,8 +39,10 @@ pub(super) struct HomeRoom {
     pub(super) line: LineId,
     /// One of them tells that a user left.
     pub(super) departed: bool,
-    /// Stands in the queue of rooms that may be deleted.
+    /// Stands among the rooms that may be deleted.
     expiring: bool,
+    /// A native member was in it, whose session may come back.
+    had_natives: bool,
     /// When it last lost its members or was published to.
     used_ms: u64,
 }
@@ -50,6 +52,8 @@ pub(super) struct HomeRoom {
 pub(crate) struct HomeLimits {
     pub(crate) rooms_max: usize,
     pub(crate) grace_ms: u64,
+    /// How long who left may come back.
+    pub(crate) sessions_ms: u64,
     /// Frames up to that size have no compressed form.
     pub(crate) plain_bytes_max: usize,
     /// Bytes of all histories.
@@ -88,7 +92,8 @@ pub(crate) struct Homes {
     pub(super) presence_grace_ms: u64,
     /// Nothing waits any more.
     pub(super) draining: bool,
-    expiring: VecDeque<(RoomHandle, u64)>,
+    /// Rooms that may be deleted, by when.
+    expiring: BinaryHeap<Reverse<(u64, u32, u32)>>,
     /// Bytes that all histories keep.
     history_bytes: usize,
     /// Rooms with a history, by a time no later than that of the oldest message in it.
@@ -119,7 +124,7 @@ impl Homes {
             agenda: Agenda::default(),
             presence_grace_ms: limits.presence_grace_ms,
             draining: false,
-            expiring: VecDeque::new(),
+            expiring: BinaryHeap::new(),
             history_bytes: 0,
             oldest: BinaryHeap::new(),
             evicted: 0,
@@ -216,6 +221,7 @@ impl Homes {
             line: LineId::NONE,
             departed: false,
             expiring: false,
+            had_natives: false,
             used_ms: now.mono_ms,
         });
         let rooms = &self.rooms;
@@ -277,6 +283,7 @@ impl Homes {
         }
         let home = self.room_mut(handle)?;
         home.room.join(from, encoding);
+        home.had_natives |= encoding.form.has_notices();
         Some(home)
     }
 
@@ -472,20 +479,21 @@ impl Homes {
     /// Deletes rooms that have been empty for the grace and whose history is; returns how many.
     pub(crate) fn expire(&mut self, now: Now) -> usize {
         let mut deleted = 0;
-        while let Some(&(handle, due)) = self.expiring.front() {
+        while let Some(&Reverse((due, slot, generation))) = self.expiring.peek() {
             if due > now.mono_ms {
                 break;
             }
-            self.expiring.pop_front();
+            self.expiring.pop();
+            let handle = RoomHandle { home: self.id, slot, generation };
             self.forget_old(handle, now);
-            let grace = self.limits.grace_ms;
+            let sessions_ms = self.limits.sessions_ms;
+            let grace_ms = self.limits.grace_ms;
             let Some(home) = self.room_mut(handle) else { continue };
             home.expiring = false;
             if home.room.members() > 0 {
                 continue;
             }
-            let has_history = home.past.as_ref().is_some_and(|past| !past.history.is_empty());
-            if has_history || home.used_ms + grace > now.mono_ms {
+            if home.kept_until(grace_ms, sessions_ms) > now.mono_ms {
                 self.expire_later(handle, now);
                 continue;
             }
@@ -500,14 +508,25 @@ impl Homes {
 
     /// When [`Self::expire`] next has something to look at.
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
-        self.expiring.front().map(|(_, due)| *due)
+        self.expiring.peek().map(|Reverse((due, ..))| *due)
     }
 
     fn expire_later(&mut self, handle: RoomHandle, now: Now) {
-        let due = now.mono_ms + self.limits.grace_ms;
-        if let Some(home) = self.room_mut(handle).filter(|home| !home.expiring) {
-            home.expiring = true;
-            self.expiring.push_back((handle, due));
-        }
+        let (grace_ms, sessions_ms) = (self.limits.grace_ms, self.limits.sessions_ms);
+        let Some(home) = self.room_mut(handle).filter(|home| !home.expiring) else { return };
+        home.expiring = true;
+        let due = home.kept_until(grace_ms, sessions_ms).max(now.mono_ms + 1);
+        self.expiring.push(Reverse((due, handle.slot, handle.generation)));
+    }
+}
+
+impl HomeRoom {
+    /// Until when it is kept without members: for the grace, for those who may come back to it, and
+    /// for what it remembers.
+    fn kept_until(&self, grace_ms: u64, sessions_ms: u64) -> u64 {
+        let sessions_ms = if self.had_natives { sessions_ms } else { 0 };
+        let remembers = self.past.as_ref().is_some_and(|past| !past.history.is_empty());
+        let history_ms = if remembers { self.options.history.age_ms } else { 0 };
+        self.used_ms + grace_ms.max(sessions_ms).max(history_ms)
     }
 }

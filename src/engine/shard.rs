@@ -202,8 +202,9 @@ impl Shard {
         let Setup { id, loops, room_key, epoch_key, settings, stopwatch } = setup;
         let limits = HomeLimits {
             rooms_max: settings.rooms_max.div_ceil(usize::from(loops)),
+            grace_ms: settings.room_grace_ms,
             // A session that can be resumed finds its rooms as it left them.
-            grace_ms: settings.room_grace_ms.max(settings.native.session_timeout_ms),
+            sessions_ms: settings.native.session_timeout_ms,
             plain_bytes_max: settings.compression.threshold_bytes,
             history_bytes_max: settings.history_total_bytes_max.div_ceil(usize::from(loops)),
             presence_grace_ms: settings.presence_grace_ms,

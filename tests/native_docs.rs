@@ -254,7 +254,7 @@ impl Scene {
 
     fn play(&mut self, lines: &mut Peekable<Lines<'_>>) {
         while let Some(next) = lines.next() {
-            println!("{next}"); // Shown where it waits for what never comes.
+            eprintln!("{next}"); // Shown where it waits for what never comes.
             match line(next) {
                 Line::Opens(who, subprotocol) => self.open(who, Some(subprotocol)),
                 Line::Sends(who, sent) => {

@@ -95,7 +95,7 @@ fn a_member_costs_64_bytes() {
         }
     });
     let each = bytes / MEMBERS;
-    println!("a member of a room of {MEMBERS}: {each} bytes beyond its connection");
+    eprintln!("a member of a room of {MEMBERS}: {each} bytes beyond its connection");
     assert!((1..=64).contains(&each), "{each} bytes for a member");
 }
 
@@ -111,7 +111,7 @@ fn an_empty_room_costs_256_bytes() {
         }
     });
     let each = bytes / ROOMS;
-    println!("an empty room of {ROOMS}: {each} bytes");
+    eprintln!("an empty room of {ROOMS}: {each} bytes");
     assert!((1..=256).contains(&each), "{each} bytes for an empty room");
 }
 
@@ -138,7 +138,7 @@ fn a_replay_copies_no_messages() {
     let mut slices = [IoSlice::new(&[]); 64];
     let filled = house.shard.output(newcomer, &mut slices);
     let bytes: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-    println!("{MESSAGES} messages: {bytes} bytes in {filled} slices, {allocated} allocated");
+    eprintln!("{MESSAGES} messages: {bytes} bytes in {filled} slices, {allocated} allocated");
     assert!(bytes > MESSAGES * 250, "all of them are there: {bytes}");
     assert!(filled <= bytes.div_ceil(64 * 1024) + 3, "{filled} slices");
     assert!(allocated < 16 * 1024, "{allocated} bytes allocated for {bytes} bytes sent");

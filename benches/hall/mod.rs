@@ -3,11 +3,9 @@
 //! What is measured here is all that the broker itself does for a delivery, without a system call.
 
 use fanfare::auth::Trust;
-use fanfare::broker::{
-    ConnKey, LoopId, Now, PresenceMode, PresenceOptions, RoomOptions, RoomPolicies,
-};
+use fanfare::broker::{ConnKey, LoopId, Now};
 use fanfare::engine::{Admission, HashKey, Progress, Settings, Setup, Shard};
-use fanfare::limits::{ROOMS_PER_CONN_MAX, WRITEV_SLICES_MAX};
+use fanfare::limits::WRITEV_SLICES_MAX;
 use fanfare::ws::{self, Opcode};
 use std::hint::black_box;
 use std::io::IoSlice;
@@ -15,19 +13,17 @@ use std::sync::Arc;
 
 /// A shard with one room.
 pub(crate) struct Hall {
-    shard: Shard,
+    pub(crate) shard: Shard,
     publisher: ConnKey,
     frame: Vec<u8>,
     /// A copy of the frame that the shard may unmask.
     input: Vec<u8>,
-    /// Those who will be lost.
-    crowd: Vec<ConnKey>,
-    now: Now,
+    pub(crate) now: Now,
 }
 
 impl Hall {
     /// One loop without connections.
-    fn of(settings: Settings) -> Self {
+    pub(crate) fn of(settings: Settings) -> Self {
         let now = Now { mono_ms: 1_000, unix_ms: 1_000 };
         let setup = Setup {
             id: LoopId(0),
@@ -39,7 +35,7 @@ impl Hall {
         };
         let publisher = ConnKey { index: 0, generation: 0 };
         let shard = Shard::new(setup, now);
-        Self { shard, publisher, frame: Vec::new(), input: Vec::new(), crowd: Vec::new(), now }
+        Self { shard, publisher, frame: Vec::new(), input: Vec::new(), now }
     }
 
     /// A room of so many members, the last of which publishes messages of so many bytes.
@@ -57,7 +53,7 @@ impl Hall {
         let payload = vec![b'.'; payload_bytes];
         ws::push_masked_frame(&mut frame, Opcode::Binary, &payload, [1, 2, 3, 4]);
         let publisher = publisher.expect("at least one member");
-        let mut hall = Self { shard, publisher, frame, input: Vec::new(), crowd: Vec::new(), now };
+        let mut hall = Self { shard, publisher, frame, input: Vec::new(), now };
         hall.deliver();
         let bytes = hall.tick(1);
         let frame_bytes = ws::frame_bytes(payload_bytes);
@@ -81,62 +77,7 @@ impl Hall {
         hall
     }
 
-    /// So many native members in one room, or one in each of so many; and one beside them that is in
-    /// none. Nobody is told who comes and goes.
-    pub(crate) fn crowded(members: usize, rooms: usize) -> Self {
-        let presence = PresenceOptions { mode: PresenceMode::Off, ..PresenceOptions::default() };
-        let options = RoomOptions { presence, ..RoomOptions::default() };
-        let policies = RoomPolicies::new(options, Vec::new());
-        let mut hall = Self::of(Settings { policies, ..Settings::default() });
-        let mut left = rooms;
-        for _ in 0..members.max(rooms.div_ceil(ROOMS_PER_CONN_MAX)) {
-            let key = hall.open_native();
-            for _ in 0..left.min(ROOMS_PER_CONN_MAX) {
-                let nth = if rooms > 1 { left } else { 1 };
-                left -= usize::from(rooms > 1);
-                hall.send(key, &format!(r#"{{"type":"join-room","room":"room-{nth}"}}"#));
-            }
-            hall.deliver();
-        }
-        hall.publisher = hall.open_native();
-        hall
-    }
-
-    /// So many native members of a room in which who comes and goes is told of as usual, and one more.
-    pub(crate) fn gathered(members: usize) -> Self {
-        let mut hall = Self::of(Settings::default());
-        for _ in 0..=members {
-            let key = hall.open_native();
-            hall.send(key, r#"{"type":"join-room","room":"room-1"}"#);
-            hall.deliver();
-            hall.crowd.push(key);
-        }
-        hall.publisher = hall.crowd.pop().expect("one more");
-        hall
-    }
-
-    /// All but one are gone at once. The bytes that the one is told.
-    pub(crate) fn crash(&mut self) -> usize {
-        for key in std::mem::take(&mut self.crowd) {
-            self.shard.handle_error(key, self.now);
-        }
-        self.deliver()
-    }
-
-    /// Joins the first room, perhaps says something in it, and leaves it again. The bytes of it all.
-    pub(crate) fn errand(&mut self, publishes: bool) -> usize {
-        let key = self.publisher;
-        self.send(key, r#"{"type":"join-room","room":"room-1","id":1}"#);
-        let mut bytes = self.deliver();
-        if publishes {
-            self.send(key, r#"{"type":"room-message","room":"room-1","content":"hello","id":2}"#);
-            bytes += self.deliver();
-        }
-        self.send(key, r#"{"type":"leave-room","room":"room-1","id":3}"#);
-        bytes + self.deliver()
-    }
-
-    fn open_native(&mut self) -> ConnKey {
+    pub(crate) fn open_native(&mut self) -> ConnKey {
         let key = self.shard.handle_open(Admission::Served, Trust::Stranger, self.now);
         self.input.clear();
         ws::client_request(&mut self.input, "localhost", "/ws", b"the sample nonce", None);
@@ -145,7 +86,7 @@ impl Hall {
         key
     }
 
-    fn send(&mut self, key: ConnKey, text: &str) {
+    pub(crate) fn send(&mut self, key: ConnKey, text: &str) {
         self.input.clear();
         ws::push_masked_frame(&mut self.input, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
         self.shard.handle_bytes(key, &mut self.input, self.now);
@@ -183,7 +124,7 @@ impl Hall {
         welcome + goodbye
     }
 
-    fn deliver(&mut self) -> usize {
+    pub(crate) fn deliver(&mut self) -> usize {
         self.shard.end_tick(self.now);
         while let Some((_, batch)) = self.shard.poll_batch() {
             self.shard.handle_batch(batch, self.now);

@@ -63,38 +63,12 @@ impl Shard {
                 self.join_native(key, native, (&room, id), wish, now)
             }
             Ask::Leave { room } => self.leave_native(key, native, (&room, id), now),
-            Ask::Typing { room, is_typing } => {
-                self.ask_room(key, native, (&room, id), now, |room| {
-                    (What::Typing { room, is_typing }, false)
-                })
-            }
-            Ask::Receipt { room, seq, status } => {
-                self.ask_room(key, native, (&room, id), now, |room| {
-                    (What::Receipt { room, seq, status }, false)
-                })
-            }
-            Ask::Members { room, limit, after } => {
-                self.ask_room(key, native, (&room, id), now, |room| {
-                    let after = after.as_deref().map(Into::into);
-                    (What::Members { room, after, limit: limit.unwrap_or(LIST_ENTRIES) }, true)
-                })
-            }
-            Ask::History { room, limit, before, since } => {
-                let limit = limit.unwrap_or(HISTORY_PAGE_MESSAGES);
-                self.ask_room(key, native, (&room, id), now, |room| {
-                    (What::History { room, limit, before, since }, true)
-                })
-            }
-            Ask::Create { room, options } => {
-                self.ask_name(key, native, (&room, id), now, |name, hash| What::Create {
-                    name,
-                    hash,
-                    options,
-                })
-            }
-            Ask::Room { room } => {
-                self.ask_name(key, native, (&room, id), now, |name, hash| What::Info { name, hash })
-            }
+            Ask::Typing { .. }
+            | Ask::Receipt { .. }
+            | Ask::Members { .. }
+            | Ask::History { .. }
+            | Ask::Create { .. }
+            | Ask::Room { .. } => self.ask_home(key, native, id, request.ask, now),
             Ask::Hello(hello) => self.handle_hello(key, native, id, &hello, now),
             Ask::Ping => {
                 self.answer_now(key, |out| json::push_pong(out, id));
@@ -120,6 +94,59 @@ impl Shard {
             | Ask::Presence { .. }
             | Ask::Rooms { .. }
             | Ask::OnlineUsers { .. } => self.handle_people(key, native, id, request.ask, now),
+        }
+    }
+
+    /// Sends a request to the home of its room.
+    fn ask_home(
+        &mut self,
+        key: ConnKey,
+        native: &mut Native,
+        id: Option<RequestId<'_>>,
+        ask: Ask<'_>,
+        now: Now,
+    ) -> Go {
+        let mut in_room = |name: &str, what: &dyn Fn(RoomHandle) -> (What, bool)| {
+            self.ask_room(key, native, (name, id), now, what)
+        };
+        match ask {
+            Ask::Typing { room, is_typing } => {
+                in_room(&room, &|room| (What::Typing { room, is_typing }, false))
+            }
+            Ask::Receipt { room, seq, status } => {
+                in_room(&room, &|room| (What::Receipt { room, seq, status }, false))
+            }
+            Ask::Members { room, limit, after } => in_room(&room, &|room| {
+                let after = after.as_deref().map(Into::into);
+                (What::Members { room, after, limit: limit.unwrap_or(LIST_ENTRIES) }, true)
+            }),
+            Ask::History { room, limit, before, since } => in_room(&room, &|room| {
+                let limit = limit.unwrap_or(HISTORY_PAGE_MESSAGES);
+                (What::History { room, limit, before, since }, true)
+            }),
+            Ask::Create { room, options } => {
+                self.ask_name(key, native, (&room, id), now, |name, hash| What::Create {
+                    name,
+                    hash,
+                    options,
+                })
+            }
+            Ask::Room { room } => {
+                self.ask_name(key, native, (&room, id), now, |name, hash| What::Info { name, hash })
+            }
+            Ask::Hello(_)
+            | Ask::Auth { .. }
+            | Ask::Refresh { .. }
+            | Ask::Join { .. }
+            | Ask::Leave { .. }
+            | Ask::Publish { .. }
+            | Ask::Direct { .. }
+            | Ask::Broadcast { .. }
+            | Ask::Presence { .. }
+            | Ask::Rooms { .. }
+            | Ask::OnlineUsers { .. }
+            | Ask::Ping
+            | Ask::Heartbeat => Go::On,
         }
     }
 
@@ -281,7 +308,10 @@ impl Shard {
             Stands::Joined { place, .. } => place,
         };
         let hash = self.room_key.name(name);
-        let is_it = |membership: &Membership| matches!(&membership.standing, Standing::Joined(other) if other.room == place.room);
+        let is_it = |membership: &Membership| match &membership.standing {
+            Standing::Joined(other) => other.room == place.room,
+            Standing::Pending(_) => false,
+        };
         native.rooms.remove(hash, is_it);
         if let Some((room, encoding)) = self.leave_table(place) {
             let what = What::Leave { room, encoding, answer: true };
@@ -297,7 +327,7 @@ impl Shard {
         native: &mut Native,
         (name, id): (&str, Option<RequestId<'_>>),
         now: Now,
-        what: impl FnOnce(RoomHandle) -> (What, bool),
+        what: &dyn Fn(RoomHandle) -> (What, bool),
     ) -> Go {
         let room = match self.stands(native, name) {
             Stands::Apart => return self.not_in_room(key, name, id),

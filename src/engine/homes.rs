@@ -8,18 +8,14 @@ use super::batch::Batch;
 use super::hash::HashKey;
 use super::packing::Packing;
 use super::past::Past;
-use super::publication::Publication;
-use super::staging::{Forms, LineId, Staging};
+use super::staging::{LineId, Staging};
 use super::table::Table;
 use super::told::Agenda;
 use crate::broker::{
-    CommandError, Encoding, Form, Kept, LoopId, MayCreate, Now, PresenceMode, Published, Role,
-    Room, RoomHandle, RoomName, RoomOptions, RoomPolicies,
+    CommandError, Encoding, Form, LoopId, MayCreate, Now, PresenceMode, Role, Room, RoomHandle,
+    RoomName, RoomOptions, RoomPolicies,
 };
-use crate::limits::BATCH_BYTES_MAX;
 use crate::observe::Counters;
-use crate::protocol::{binary, json, raw};
-use crate::ws::{Opcode, push_frame_with};
 use hashbrown::HashTable;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -44,7 +40,7 @@ pub(super) struct HomeRoom {
     /// A native member was in it, whose session may come back.
     had_natives: bool,
     /// When it last lost its members or was published to.
-    used_ms: u64,
+    pub(super) used_ms: u64,
 }
 
 /// The bounds of this loop's rooms.
@@ -75,7 +71,7 @@ pub(crate) enum Creator {
 #[derive(Debug)]
 pub(crate) struct Homes {
     pub(super) id: LoopId,
-    limits: HomeLimits,
+    pub(super) limits: HomeLimits,
     policies: RoomPolicies,
     epochs: HashKey,
     epochs_drawn: u64,
@@ -95,9 +91,9 @@ pub(crate) struct Homes {
     /// Rooms that may be deleted, by when.
     expiring: BinaryHeap<Reverse<(u64, u32, u32)>>,
     /// Bytes that all histories keep.
-    history_bytes: usize,
+    pub(super) history_bytes: usize,
     /// Rooms with a history, by a time no later than that of the oldest message in it.
-    oldest: BinaryHeap<Reverse<(u64, u32, u32)>>,
+    pub(super) oldest: BinaryHeap<Reverse<(u64, u32, u32)>>,
     /// Pieces of history that had to go because all histories were too large.
     pub(super) evicted: u64,
 }
@@ -310,114 +306,6 @@ impl Homes {
         }
     }
 
-    /// Numbers a publication, lays its frames out, and keeps what the room is to remember of it.
-    pub(crate) fn publish(
-        &mut self,
-        handle: RoomHandle,
-        publication: &Publication<'_>,
-        now: Now,
-    ) -> Result<Published, CommandError> {
-        let Some(home) = self.rooms.get_mut(handle.slot, handle.generation) else {
-            debug_assert!(false, "a member's room exists");
-            return Err(CommandError::RoomLimit);
-        };
-        home.used_ms = now.mono_ms;
-        let published = home.room.publish(u32::from(publication.left_out.is_some()));
-        let room = &home.room;
-        let has = |form| room.members_in(form) > 0;
-        let keeps = home.options.history.messages_max > 0;
-        if !keeps && room.loops().is_empty() {
-            return Ok(published); // Nobody to lay it out for.
-        }
-        let item = json::Item {
-            room: home.name.as_str(),
-            epoch: published.epoch,
-            seq: published.seq,
-            time_ms: now.unix_ms,
-            sender: publication.sender,
-            id: publication.id,
-            kind: publication.kind,
-            payload: publication.payload,
-        };
-        let (start, laid_out) = self.staging.write(|out| {
-            if has(Form::Raw) {
-                raw::push_message(out, publication.kind, publication.payload);
-            }
-            let raw_end = out.len();
-            let mut kept = None;
-            if keeps || has(Form::Json) || has(Form::Batch) {
-                let (sender, bytes) = push_frame_with(out, Opcode::Text, |out| {
-                    let from = out.len();
-                    (json::push_item(out, &item), out.len() - from)
-                });
-                kept = Some((out.len() - bytes..out.len(), sender));
-            }
-            let json_end = out.len();
-            if has(Form::Binary) {
-                let (seq, kind) = (published.seq, publication.kind);
-                push_frame_with(out, Opcode::Binary, |out| {
-                    binary::push_message(out, handle, seq, kind, publication.payload);
-                });
-            }
-            (Forms { raw_end, json_end }, kept)
-        });
-        let (forms, kept) = laid_out;
-        if let Some((item, sender)) = kept {
-            let has_batch = has(Form::Batch);
-            let item = self.staging.written(item);
-            if keeps {
-                let past = home.past.get_or_insert_default();
-                let before = past.history.bytes();
-                let was_empty = past.history.is_empty();
-                let range = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-                let sender = range(sender.start)..range(sender.end);
-                let (seq, mono_ms, author) = (published.seq, now.mono_ms, publication.tag);
-                past.history
-                    .push(Kept { seq, mono_ms, author, sender, item }, &home.options.history);
-                self.history_bytes = self.history_bytes + past.history.bytes() - before;
-                if was_empty && !past.history.is_empty() {
-                    self.oldest.push(Reverse((now.mono_ms, handle.slot, handle.generation)));
-                }
-            }
-            if has_batch {
-                let past = home.past.get_or_insert_default();
-                if past.draft.messages == 0 && !past.draft.is_due {
-                    self.drafted.push(handle);
-                }
-                past.draft.push(item);
-            }
-        }
-        if home.room.loops().is_empty() {
-            self.staging.take_back(start);
-        } else {
-            if home.line == LineId::NONE {
-                self.lined.push(handle);
-            }
-            let (left_out, mark) = (publication.left_out, publication.mark);
-            self.staging.push_message((handle, &mut home.line), (start, forms), left_out, mark);
-        }
-        self.after_publish(handle, publication);
-        self.keep_histories_within_bound();
-        Ok(published)
-    }
-
-    /// Sends a batch that is full, or that ends with a message that its sender is not to get.
-    fn after_publish(&mut self, handle: RoomHandle, publication: &Publication<'_>) {
-        let Some(home) = self.rooms.get(handle.slot, handle.generation) else { return };
-        let Some(past) = &home.past else { return };
-        let draft = &past.draft;
-        let is_full = draft.messages >= home.options.batch.messages_max
-            || draft.items.len() >= BATCH_BYTES_MAX;
-        if draft.messages == 0 {
-            return;
-        }
-        match publication.left_out {
-            Some(_) => self.flush_apart(handle, publication.left_out),
-            None if is_full => self.flush(handle),
-            None => {}
-        }
-    }
-
     /// Copies what was published in this tick into the batches of the loops that have members.
     pub(crate) fn lay_out(
         &mut self,
@@ -438,28 +326,6 @@ impl Homes {
             let home = rooms.get(handle.slot, handle.generation)?;
             Some((&home.room, home.past.as_ref().map_or(0, |past| past.draft.messages)))
         });
-    }
-
-    /// Lets go of the oldest messages of all rooms while all histories are too large.
-    fn keep_histories_within_bound(&mut self) {
-        while self.history_bytes > self.limits.history_bytes_max {
-            let Some(Reverse((ms, slot, generation))) = self.oldest.pop() else { break };
-            let Some(past) =
-                self.rooms.get_mut(slot, generation).and_then(|home| home.past.as_mut())
-            else {
-                continue;
-            };
-            let before = past.history.bytes();
-            let Some(oldest_ms) = past.history.oldest_ms() else { continue };
-            if oldest_ms == ms {
-                past.history.evict_oldest();
-                self.evicted += 1;
-                self.history_bytes = self.history_bytes + past.history.bytes() - before;
-            }
-            if let Some(oldest_ms) = past.history.oldest_ms() {
-                self.oldest.push(Reverse((oldest_ms, slot, generation)));
-            }
-        }
     }
 
     /// Forgets what of a room's history is too old to be read.

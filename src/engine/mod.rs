@@ -40,6 +40,7 @@ mod past;
 mod people;
 mod posts;
 mod publication;
+mod publishing;
 mod records;
 mod requests;
 mod resuming;

@@ -8,10 +8,10 @@ use super::joined::Joined;
 use super::resuming::Resuming;
 use super::session::{Pause, Phase};
 use super::shard::Shard;
-use crate::broker::{ConnKey, Encoding, ErrorCode, Form, Now, SessionId, User};
+use crate::broker::{ConnKey, Disconnect, Encoding, ErrorCode, Form, Now, SessionId, User};
 use crate::limits::REQUESTS_IN_FLIGHT_MAX;
 use crate::protocol::json::{self, ErrorReply};
-use crate::ws::{self, DataKind, Message, Opcode, push_frame_with};
+use crate::ws::{self, DataKind, Message, Opcode, ProtocolError, push_frame_with};
 use std::sync::Arc;
 
 /// One native connection.
@@ -75,7 +75,27 @@ pub(super) enum Go {
     /// This one, from that byte on, has to wait.
     Wait { pause: Pause, from: usize },
     /// The connection is to be closed.
-    End(crate::broker::Disconnect),
+    End(Disconnect),
+}
+
+/// Why a connection's input is not handled any further.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    Pause(Pause),
+    End(Disconnect),
+    Fail(ProtocolError),
+    /// The peer closed, with that code.
+    Closed(Option<u16>),
+}
+
+impl Go {
+    const fn stop(self) -> Option<Stop> {
+        match self {
+            Self::On => None,
+            Self::Wait { pause, .. } => Some(Stop::Pause(pause)),
+            Self::End(reason) => Some(Stop::End(reason)),
+        }
+    }
 }
 
 impl Native {
@@ -105,98 +125,84 @@ impl Shard {
         input: &mut [u8],
         now: Now,
     ) -> usize {
-        if native.has_joins_to_make() {
-            let pause = self.rejoin(key, &mut native, now);
-            self.put_phase(key, Phase::Native(native));
-            self.pause(key, pause);
-            return 0;
-        }
-        let rules = self.rules(key);
         let mut at = 0;
-        if let Some(held) = native.held.take() {
-            let go =
-                self.handle_message(key, &mut native, (held.kind, &held.payload, held.from), now);
-            match go {
-                Go::On => {}
-                Go::Wait { pause, from } => {
-                    native.held = Some(Box::new(Held { from, ..*held }));
-                    self.put_phase(key, Phase::Native(native));
-                    self.pause(key, pause);
-                    return 0;
-                }
-                Go::End(reason) => {
-                    self.put_phase(key, Phase::Native(native));
-                    self.disconnect(key, reason, now);
-                    return input.len();
-                }
-            }
-        }
-        while at < input.len() {
-            if let Some(pause) = self.must_pause(key, &native) {
-                self.put_phase(key, Phase::Native(native));
+        let stop = match native.has_joins_to_make() {
+            true => Some(Stop::Pause(self.rejoin(key, &mut native, now))),
+            false => self.read_frames(key, &mut native, input, &mut at, now),
+        };
+        self.put_phase(key, Phase::Native(native));
+        match stop {
+            None => return at,
+            Some(Stop::Pause(pause)) => {
                 self.pause(key, pause);
                 return at;
             }
-            let rest = input.get_mut(at..).unwrap_or_default();
+            Some(Stop::End(reason)) => self.disconnect(key, reason, now),
+            Some(Stop::Fail(error)) => self.fail(key, error, now),
+            Some(Stop::Closed(code)) => self.answer_close(key, code, now),
+        }
+        input.len()
+    }
+
+    /// Handles what is held and then frame after frame, up to `at`; says why it stops before the
+    /// end of the input.
+    fn read_frames(
+        &mut self,
+        key: ConnKey,
+        native: &mut Native,
+        input: &mut [u8],
+        at: &mut usize,
+        now: Now,
+    ) -> Option<Stop> {
+        if let Some(held) = native.held.take() {
+            let message = (held.kind, held.payload.as_slice(), held.from);
+            let go = self.handle_message(key, native, message, now);
+            if let Go::Wait { from, .. } = go {
+                native.held = Some(Box::new(Held { from, ..*held }));
+            }
+            if let Some(stop) = go.stop() {
+                return Some(stop);
+            }
+        }
+        let rules = self.rules(key);
+        while *at < input.len() {
+            if let Some(pause) = self.must_pause(key, native) {
+                return Some(Stop::Pause(pause));
+            }
+            let rest = input.get_mut(*at..).unwrap_or_default();
             let step = match native.reader.read(rest, &rules) {
                 Ok(step) => step,
-                Err(error) => {
-                    self.put_phase(key, Phase::Native(native));
-                    self.fail(key, error, now);
-                    return input.len();
-                }
+                Err(error) => return Some(Stop::Fail(error)),
             };
-            at += step.consumed;
-            let handled = match step.message {
+            *at += step.consumed;
+            let mut go = Go::On;
+            match step.message {
                 None => break,
                 Some(Message::Data { kind, payload }) => {
                     self.counters.messages_in += 1;
-                    Ok(self.take_message(key, &mut native, kind, &payload, now))
+                    go = self.take_message(key, native, kind, &payload, now);
                 }
                 Some(Message::Compressed { kind, payload }) => {
                     self.counters.messages_in += 1;
-                    let mut go = Go::On;
                     let inflated = self.inflate(key, kind, &payload, |shard, payload| {
-                        go = shard.take_message(key, &mut native, kind, payload, now);
+                        go = shard.take_message(key, native, kind, payload, now);
                     });
-                    inflated.map(|()| go)
+                    if let Err(error) = inflated {
+                        return Some(Stop::Fail(error));
+                    }
                 }
-                Some(Message::Close(frame)) => {
-                    self.put_phase(key, Phase::Native(native));
-                    self.answer_close(key, frame.code, now);
-                    return input.len();
-                }
-                Some(Message::Ping(payload)) => {
-                    self.pong(key, &payload);
-                    Ok(Go::On)
-                }
+                Some(Message::Close(frame)) => return Some(Stop::Closed(frame.code)),
+                Some(Message::Ping(payload)) => self.pong(key, &payload),
                 Some(Message::Pong(_)) => {
                     self.counters.pongs_in += 1;
-                    prove(&mut native);
-                    Ok(Go::On)
-                }
-            };
-            match handled {
-                Ok(Go::On) => {}
-                Ok(Go::Wait { pause, .. }) => {
-                    self.put_phase(key, Phase::Native(native));
-                    self.pause(key, pause);
-                    return at;
-                }
-                Ok(Go::End(reason)) => {
-                    self.put_phase(key, Phase::Native(native));
-                    self.disconnect(key, reason, now);
-                    return input.len();
-                }
-                Err(error) => {
-                    self.put_phase(key, Phase::Native(native));
-                    self.fail(key, error, now);
-                    return input.len();
+                    prove(native);
                 }
             }
+            if let Some(stop) = go.stop() {
+                return Some(stop);
+            }
         }
-        self.put_phase(key, Phase::Native(native));
-        at
+        None
     }
 
     /// Whether it has to wait before it is read on: for what it asked for, or until it has taken

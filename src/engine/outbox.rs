@@ -380,7 +380,8 @@ impl Outbox {
         last
     }
 
-    /// Links `chunk`, a gap or one that the caller holds, in behind `before` (or as the head); its place.
+    /// Links `chunk`, a gap or one that the caller holds, in behind `before` (or as the head); says
+    /// its place.
     pub(crate) fn insert_after(&mut self, nodes: &mut Nodes, before: u32, chunk: Chunk) -> u32 {
         let index = nodes.take(chunk);
         self.link_after(nodes, before, index);

@@ -1,9 +1,9 @@
 //! What a room keeps beside its members: its history, who is there, which messages were repeats,
 //! and what waits to be sent in a batch.
 //!
-//! Not here: the room's numbers and its life (`homes`), what is done with it (`rooms_told`). Made
-//! when first needed, so that a room without any of it costs nothing for it. Invariant: the messages
-//! that wait for a batch are the room's last ones, without holes.
+//! Not here: the room's numbers and its life (`homes`), who is told (`told`). Made when first
+//! needed, so that a room without any of it costs nothing for it. Invariant: the messages that wait
+//! for a batch are the room's last ones, without holes.
 
 use crate::broker::{Dedupe, History, Presence};
 

@@ -14,8 +14,8 @@ pub fn push_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Appends a server's frame whose payload `write` appends, and returns what that returned. Where the
-/// payload is not from 126 to 65,535 bytes, it is moved once to make the header fit.
+/// Appends a server's frame whose payload `write` appends, and returns what that returned. A
+/// payload that is not of 126 to 65,535 bytes is moved once to make the header fit.
 pub fn push_frame_with<R>(
     out: &mut Vec<u8>,
     opcode: Opcode,

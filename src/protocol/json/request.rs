@@ -200,8 +200,8 @@ pub struct Created {
 }
 
 impl Created {
-    /// The options of a room that is created with these wishes, over those of its pattern. A history
-    /// can be made shorter and no longer.
+    /// The options of a room that is created with these wishes, over those of its pattern. A
+    /// history can be made shorter and no longer.
     pub fn over(&self, options: RoomOptions) -> RoomOptions {
         let mut over = options;
         over.overflow = self.overflow.unwrap_or(options.overflow);

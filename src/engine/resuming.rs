@@ -243,7 +243,9 @@ impl Shard {
                 hash,
                 ticket: Some(ticket),
                 since: Some(position),
-                history: 0,
+                // Where the history does not reach back far enough, what there is: the client may
+                // have read further than could be proved.
+                history: u32::MAX,
                 presence,
                 echo: Some(echo),
             };

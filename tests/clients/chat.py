@@ -152,7 +152,8 @@ class User:
             await self.join()
 
     async def became_member(self, said):
-        if self.last and not said["recovered"]:
+        # By session alone it goes on from what was proved to be read, which may be long forgotten.
+        if self.last and not said["recovered"] and self.way != "session":
             self.fault(f"not recovered: {said.get('reason')}")
         for message in said["messages"]:
             self.note(message, may_repeat=self.way == "session")

@@ -190,8 +190,9 @@ export class User {
   }
 
   #becameMember(said) {
-    if (this.#last && !said.recovered) this.#fault(`not recovered: ${said.reason}`);
+    // By session alone it goes on from what was proved to be read, which may be long forgotten.
     const mayRepeat = this.#way === "session";
+    if (this.#last && !said.recovered && !mayRepeat) this.#fault(`not recovered: ${said.reason}`);
     for (const message of said.messages) this.#note(message, mayRepeat);
     this.#last ??= { epoch: said.epoch, seq: said.seq };
     this.#isMember = true;

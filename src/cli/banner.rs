@@ -84,6 +84,9 @@ fn write_facts(out: &mut String, config: &Config, facts: &Facts<'_>) -> std::fmt
     writeln!(out, "  rooms        {} at most", grouped(config.rooms_max as u64))
 }
 
+/// What a native client says first.
+const FIRST_REQUEST: &str = r#"{"type":"join-room","room":"lobby","history":10}"#;
+
 /// Lines to paste into other terminals, for the first address.
 fn write_first_message(out: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     let path = "/v1/rooms/lobby/messages";
@@ -101,7 +104,8 @@ fn write_first_message(out: &mut String, facts: &Facts<'_>) -> std::fmt::Result 
             writeln!(out, "  fanfare sub lobby{flag}")?;
             writeln!(out, "  fanfare pub lobby hello{flag}")?;
             writeln!(out, "  curl -d hello http://{address}{path}")?;
-            writeln!(out, "Any WebSocket client: {url}/raw/lobby")
+            writeln!(out, "Any WebSocket client: {url}/raw/lobby")?;
+            writeln!(out, "With history and presence: {url}/ws, then {FIRST_REQUEST}")
         }
     }
 }
@@ -167,6 +171,8 @@ mod tests {
             "  fanfare sub lobby",
             "  curl -d hello http://127.0.0.1:8080/v1/rooms/lobby/messages",
             "Any WebSocket client: ws://127.0.0.1:8080/raw/lobby",
+            "With history and presence: ws://127.0.0.1:8080/ws, then \
+             {\"type\":\"join-room\",\"room\":\"lobby\",\"history\":10}",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} in\n{text}");
         }

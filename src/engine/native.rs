@@ -207,7 +207,7 @@ impl Shard {
 
     /// Whether it has to wait before it is read on: for what it asked for, or until it has taken
     /// what it was sent.
-    fn must_pause(&mut self, key: ConnKey, native: &Native) -> Option<Pause> {
+    pub(super) fn must_pause(&mut self, key: ConnKey, native: &Native) -> Option<Pause> {
         if native.in_flight >= REQUESTS_IN_FLIGHT_MAX || native.resuming.is_some() {
             return Some(Pause::Answer);
         }

@@ -34,6 +34,9 @@ impl Shard {
         let mut records = binary::decode(payload.get(from..).unwrap_or_default());
         loop {
             let at = payload.len() - records.left();
+            if let Some(pause) = self.must_pause(key, native).filter(|_| records.left() > 0) {
+                return Go::Wait { pause, from: at };
+            }
             let record = match records.next() {
                 None => return Go::On,
                 Some(Ok(record)) => record,
@@ -119,9 +122,67 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::super::rig::Rig;
-    use crate::broker::{Compression, PayloadKind, RoomHandle, RoomOptions};
+    use crate::broker::{Compression, ConnKey, PayloadKind, RoomHandle, RoomOptions};
+    use crate::limits::{OUTBOX_HIGH_WATER_BYTES, REQUESTS_IN_FLIGHT_MAX};
     use crate::protocol::binary;
     use crate::ws::{self, ClientWindow, DeflateOffer, Opcode};
+
+    /// A connection that speaks records, and the handle of the room that it has joined.
+    fn member(rig: &mut Rig) -> (ConnKey, RoomHandle) {
+        let key = rig.open();
+        let mut sent = Vec::new();
+        let terms = (None, Some("fanfare.v1.bin"));
+        ws::client_request_speaking(&mut sent, "broker.test", "/ws", &[7; 16], terms);
+        let join = br#"{"type":"join-room","room":"a"}"#;
+        ws::push_masked_frame(&mut sent, Opcode::Text, join, [1, 2, 3, 4]);
+        rig.shard.handle_bytes(key, &mut sent, rig.now);
+        rig.shard.end_tick(rig.now);
+        let joined = String::from_utf8_lossy(&rig.read_all(key)).into_owned();
+        let handle = joined.split_once("\"handle\":").and_then(|(_, rest)| rest.split_once(','));
+        let handle = handle.and_then(|(digits, _)| RoomHandle::from_wire(digits.parse().ok()?));
+        (key, handle.expect("it has joined"))
+    }
+
+    #[test]
+    fn one_message_of_many_bad_records_is_refused_as_its_sender_reads() {
+        let mut rig = Rig::new(RoomOptions::default());
+        let (key, handle) = member(&mut rig);
+        let other = RoomHandle { slot: handle.slot + 1, ..handle };
+        let (mut records, mut frame) = (Vec::new(), Vec::new());
+        for _ in 0..20_000 {
+            binary::push_publish(&mut records, None, other, PayloadKind::Text, b"");
+        }
+        ws::push_masked_frame(&mut frame, Opcode::Binary, &records, [1, 2, 3, 4]);
+        rig.shard.handle_bytes(key, &mut frame, rig.now);
+        let mut turns = 0;
+        while rig.shard.counters().requests_refused < 20_000 {
+            let queued = rig.shard.session(key).map_or(0, |session| session.outbox.bytes());
+            assert!(queued < OUTBOX_HIGH_WATER_BYTES + 1_000, "{queued}");
+            rig.read_all(key);
+            rig.shard.end_tick(rig.now);
+            turns += 1;
+            assert!(turns < 1_000, "it goes on as soon as there is room");
+        }
+    }
+
+    #[test]
+    fn one_message_of_many_records_waits_for_acks_as_many_messages_do() {
+        let mut rig = Rig::new(RoomOptions::default());
+        let (key, handle) = member(&mut rig);
+        let (mut records, mut frame) = (Vec::new(), Vec::new());
+        for number in 0..2_000 {
+            binary::push_publish(&mut records, Some(number), handle, PayloadKind::Text, b"x");
+        }
+        ws::push_masked_frame(&mut frame, Opcode::Binary, &records, [1, 2, 3, 4]);
+        rig.shard.handle_bytes(key, &mut frame, rig.now);
+        for _ in 0..20 {
+            let in_flight = rig.shard.native(key).map_or(0, |native| native.in_flight);
+            assert!(in_flight <= REQUESTS_IN_FLIGHT_MAX, "{in_flight}");
+            rig.shard.end_tick(rig.now);
+            rig.read_all(key);
+        }
+        assert_eq!(rig.shard.counters().publications, 2_000);
+    }
 
     #[test]
     fn who_agreed_to_compression_publishes_in_a_room_without_it() {

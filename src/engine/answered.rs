@@ -99,6 +99,7 @@ impl Shard {
             // It left, or its slot has another tenant: the home must not count it.
             (None, None) => self.tell_leave(room, encoding, now),
             (None, Some(native)) => {
+                self.note_answered(key); // A connection that is there thought better of it.
                 let what = What::Leave { room, encoding, answer: false };
                 let asked = Asked { key, id: None, user: native.user, tag: 0, what };
                 self.submit_ask(room.home, asked, now);

@@ -504,6 +504,18 @@ mod tests {
     }
 
     #[test]
+    fn who_thinks_twice_about_watching_owes_no_answers() {
+        let mut rig = rig();
+        let key = rig.ask_for("/ws");
+        for nth in 0..10 {
+            let wanted = nth % 2 == 0;
+            say(&mut rig, key, &format!(r#"{{"type":"hello","presence":{wanted}}}"#));
+        }
+        read(&mut rig, key);
+        assert_eq!(rig.shard.native(key).map(|native| native.in_flight), Some(0));
+    }
+
+    #[test]
     fn too_many_questions_at_a_time_are_refused() {
         let mut rig = rig();
         let keys = [rig.ask_for("/ws"), rig.ask_for("/ws")];

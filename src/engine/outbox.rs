@@ -215,7 +215,8 @@ impl Outbox {
         chunks: &[Chunk],
     ) -> bool {
         let (mut before, mut place) = (NONE, self.head);
-        while let Some(node) = nodes.get(place).filter(|node| node.chunk.len() > 0) {
+        let keeps_it = |chunk: &Chunk| chunk.len() == 0 && chunk.content == Content::Answer;
+        while let Some(node) = nodes.get(place).filter(|node| !keeps_it(&node.chunk)) {
             (before, place) = (place, node.next);
         }
         if nodes.get(place).is_none() {

@@ -380,6 +380,9 @@ impl Shard {
         session.corked = false;
         if session.outbox.fill_in(&mut self.nodes, &mut self.buffers, &chunks) {
             self.counters.outbox_bytes += bytes;
+            if !self.session(key).is_some_and(|session| session.blocked) {
+                self.tell_gaps(key); // Who is blocked is told when it takes data again.
+            }
             return self.mark_dirty(key.index, true);
         }
         debug_assert!(false, "a place is kept");

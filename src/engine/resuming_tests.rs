@@ -2,12 +2,14 @@
 //! hand in every order.
 
 use crate::auth::Trust;
-use crate::broker::{ConnKey, Disconnect, LoopId, Now, RoomName, RoomOptions, RoomPolicies};
+use crate::broker::{
+    ConnKey, Disconnect, LoopId, Now, Overflow, RoomName, RoomOptions, RoomPolicies,
+};
 use crate::engine::batch::Batch;
 use crate::engine::hash::{HashKey, home_of};
 use crate::engine::rig::Rig;
 use crate::engine::session::Pause;
-use crate::engine::settings::Settings;
+use crate::engine::settings::{NativeSettings, Settings};
 use crate::engine::shard::{Admission, Progress, Setup, Shard};
 use crate::limits::{RESUME_BYTES_MAX, SESSION_TIMEOUT_MS};
 use crate::ws::{self, Opcode};
@@ -274,7 +276,11 @@ struct Net {
 
 impl Net {
     fn new(loops: u8) -> Self {
-        let policies = RoomPolicies::new(RoomOptions::default(), Vec::new());
+        Self::with(loops, RoomOptions::default())
+    }
+
+    fn with(loops: u8, options: RoomOptions) -> Self {
+        let policies = RoomPolicies::new(options, Vec::new());
         let settings = Arc::new(Settings { policies, ..Settings::default() });
         let now = Now::default();
         let shard = |id| {
@@ -488,12 +494,16 @@ struct HalfWay {
 
 impl HalfWay {
     fn new() -> Self {
+        Self::with(RoomOptions::default())
+    }
+
+    fn with(options: RoomOptions) -> Self {
         let home = |room: &&str| home_of(HashKey([1, 2]).name(room), 2);
         let [near, far] = [LoopId(0), LoopId(1)].map(|at| {
             let room = ["a", "b", "c"].into_iter().find(|room| home(room) == at);
             room.expect("three rooms are on both loops")
         });
-        let (mut net, mut client) = (Net::new(2), Client::default());
+        let (mut net, mut client) = (Net::with(2, options), Client::default());
         client.open(&mut net, 0);
         net.settle();
         client.read(&mut net, 0);
@@ -577,4 +587,67 @@ fn a_room_with_too_much_past_is_named_and_left() {
     half.net.settle();
     let staying = half.net.shards[0].native(key).map(|native| native.rooms.len() as u64);
     assert_eq!(staying, Some(joined));
+}
+
+#[test]
+fn what_was_dropped_while_rooms_answer_is_told_of_behind_the_welcome() {
+    for is_blocked in [false, true] {
+        let options = RoomOptions {
+            overflow: Overflow::DropOldest,
+            outbox_messages_max: 2,
+            ..RoomOptions::default()
+        };
+        let mut half = HalfWay::with(options);
+        for _ in 0..5 {
+            half.publish();
+        }
+        let (_, key) = half.client.conn.expect("it was opened");
+        half.net.shards[0].session(key).expect("it is there").blocked = is_blocked;
+        half.net.settle();
+        half.net.shards[0].handle_writable(key, half.net.now);
+        let mut slices = vec![IoSlice::new(&[]); 100];
+        let filled = half.net.shards[0].output(key, &mut slices);
+        let mut came: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+        let told = objects(&mut came);
+        let types = told.iter().filter_map(|told| told["type"].as_str());
+        let types: Vec<&str> = types.filter(|kind| *kind != "user-joined").collect();
+        assert!(types.ends_with(&["welcome", "gap", "room-message", "room-message"]), "{types:?}");
+    }
+}
+
+#[test]
+fn what_a_stalled_client_missed_before_it_took_a_session_up_stays_told() {
+    let policies = RoomPolicies::new(
+        RoomOptions {
+            overflow: Overflow::DropOldest,
+            outbox_messages_max: 2,
+            ..RoomOptions::default()
+        },
+        Vec::new(),
+    );
+    let native = NativeSettings {
+        default_rooms: vec![RoomName::parse("news").expect("a name")],
+        ..NativeSettings::default()
+    };
+    let mut rig = Rig::under(Settings { policies, native, ..Settings::default() });
+    let (old, session) = rig.native();
+    rig.say(old, &join("a"));
+    rig.cut(old);
+    let (key, _) = rig.native();
+    let (other, _) = rig.native();
+    rig.say(other, &publish("news", 0));
+    rig.write(key, 1, Progress::Blocked);
+    for content in 1..=4 {
+        rig.say(other, &publish("news", content));
+    }
+    let hello = json!({"type": "hello", "session": session});
+    rig.shard.handle_bytes(key, &mut text(&hello), rig.now);
+    for _ in 0..6 {
+        rig.shard.end_tick(rig.now);
+    }
+    rig.shard.handle_writable(key, rig.now);
+    let told = String::from_utf8_lossy(&rig.read_all(key)).into_owned();
+    let (gap, welcome) = (told.find("\"gap\""), told.find("\"welcome\""));
+    assert!(gap.is_some() && gap < welcome, "{told}");
+    assert!(rig.shard.session(key).is_some_and(|session| session.outbox.is_empty()));
 }

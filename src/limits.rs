@@ -150,6 +150,9 @@ pub const DEFAULT_ROOMS_MAX: usize = 16;
 /// Requests of one connection whose answers are on the way; beyond it, it is not read. Too low: a
 /// pipeline stalls. Too high: answers outgrow the outbox.
 pub const REQUESTS_IN_FLIGHT_MAX: u32 = 256;
+/// Requests of one connection under way beyond which one with a long answer (a list, or some of a
+/// room's past) waits. Too low: a pipeline stalls. Too high: answers outgrow the outbox.
+pub const PAGES_IN_FLIGHT_MAX: u32 = 4;
 /// Default for messages kept of a room. Too low: a reconnect finds gaps. Too high: memory.
 pub const HISTORY_MESSAGES_MAX: u32 = 1_000;
 /// Default for bytes kept of a room. Too low: as above. Too high: one room fills memory.
@@ -335,6 +338,8 @@ const _: () = assert!(LOOPS_MAX <= u8::MAX as usize, "LoopId is a byte");
 const _: () = assert!(HEARTBEAT_PINGS > 0);
 const _: () =
     assert!(CONTENT_BYTES_MAX <= MESSAGE_BYTES_MAX && BATCH_BYTES_MAX <= OUTBOX_BYTES_MAX);
+const _: () = assert!(PAGES_IN_FLIGHT_MAX >= 1 && PAGES_IN_FLIGHT_MAX <= REQUESTS_IN_FLIGHT_MAX);
+const _: () = assert!(PAGES_IN_FLIGHT_MAX as usize * HISTORY_BYTES_MAX < OUTBOX_BYTES_MAX);
 const _: () = assert!(HISTORY_COPY_BYTES_MAX <= HISTORY_SEGMENT_BYTES);
 const _: () = assert!(HISTORY_SEGMENT_BYTES <= HISTORY_BYTES_MAX);
 const _: () = assert!(ACCEPT_BACK_OFF_MS > 0 && ACCEPT_BACK_OFF_MS <= ACCEPT_BACK_OFF_MS_MAX);

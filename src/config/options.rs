@@ -4,12 +4,16 @@
 
 use super::value::{self, Value, Wanted};
 use crate::broker::{Compression, PresenceMode, RoomName};
-use crate::limits::{BATCH_INTERVAL_MS_MAX, DEFAULT_ROOMS_MAX, MESSAGE_BYTES_CEILING};
+use crate::limits::{
+    BATCH_INTERVAL_MS_MAX, DEFAULT_ROOMS_MAX, MESSAGE_BYTES_CEILING, PAGES_IN_FLIGHT_MAX,
+};
 
 /// Largest outbox a config may ask for: its ranges are 32-bit.
 const OUTBOX_BYTES_CEILING: usize = 4 * MESSAGE_BYTES_CEILING;
-/// Longest history of a room a config may ask for: places in it are 32-bit.
-const HISTORY_BYTES_CEILING: usize = 1 << 31;
+/// Longest history of a room a config may ask for: what of it is on the way to one connection is
+/// counted in 32 bits.
+const HISTORY_BYTES_CEILING: usize = 1 << 28;
+const _: () = assert!(PAGES_IN_FLIGHT_MAX as usize * HISTORY_BYTES_CEILING <= 1 << 30);
 /// Longest interval of presence notices: an hour. Beyond it is a slip.
 const PRESENCE_INTERVAL_MS_MAX: u64 = 60 * 60 * 1000;
 const _: () = assert!(PRESENCE_INTERVAL_MS_MAX <= u32::MAX as u64);

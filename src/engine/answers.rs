@@ -268,6 +268,7 @@ impl Shard {
         json::push_joined_head(&mut head, &joined);
         let reply = in_pieces(head, reading);
         self.homes.recount(before, after);
+        self.told_bytes += reply.own_bytes();
         let Some(batch) = self.outgoing.get_mut(asker.from.index()) else { return };
         match join.ticket {
             None => batch.push_past(asker.key, reply),
@@ -364,6 +365,7 @@ impl Shard {
         json::push_history_head(&mut head, &json::History { id: asker.id(), room, epoch, more });
         let reply = in_pieces(head, reading);
         self.homes.recount(bytes_before, after);
+        self.told_bytes += reply.own_bytes();
         if let Some(batch) = self.outgoing.get_mut(asker.from.index()) {
             batch.push_past(asker.key, reply);
         }
@@ -396,9 +398,11 @@ impl Shard {
     pub(super) fn answer_json(&mut self, asker: &Asker, write: impl FnOnce(&Self, &mut Vec<u8>)) {
         let Some(place) = self.outgoing.get_mut(asker.from.index()) else { return };
         let mut batch = std::mem::replace(place, super::batch::Batch::new(self.id));
+        let before = batch.texts.len();
         batch.push_text(asker.key, true, |out| {
             push_frame_with(out, Opcode::Text, |out| write(self, out));
         });
+        self.told_bytes += batch.texts.len() - before;
         if let Some(place) = self.outgoing.get_mut(asker.from.index()) {
             *place = batch;
         }

@@ -16,7 +16,7 @@ use crate::broker::{
     Compression, ConnKey, Deflate, Disconnect, Encoding, ErrorCode, LoopId, Now, PayloadKind,
     Position, RoomHandle, RoomName,
 };
-use crate::limits::{HISTORY_PAGE_MESSAGES, LIST_ENTRIES};
+use crate::limits::{HISTORY_PAGE_MESSAGES, LIST_ENTRIES, PAGES_IN_FLIGHT_MAX};
 use crate::protocol::json::{self, Ask, ErrorReply, Request, RequestId};
 use std::sync::Arc;
 
@@ -48,6 +48,9 @@ impl Shard {
         now: Now,
     ) -> Go {
         let id = request.id;
+        if has_long_answer(&request.ask) && native.in_flight >= PAGES_IN_FLIGHT_MAX {
+            return Go::Wait { pause: Pause::Answer, from: 0 };
+        }
         match request.ask {
             Ask::Publish { room, content, key: conflate_by, dedupe } => {
                 let said = Said {
@@ -441,6 +444,33 @@ pub(super) struct Wish {
     pub(super) echo: Option<bool>,
     /// Whether it goes without credit: nobody is there to ask again.
     pub(super) pressing: bool,
+}
+
+/// Whether the answer may be much longer than the request: what one connection has of those on the
+/// way is what it can make the broker hold.
+const fn has_long_answer(ask: &Ask<'_>) -> bool {
+    match ask {
+        Ask::Join { since, history, presence, .. } => {
+            since.is_some() || history.is_some() || matches!(presence, Some(true))
+        }
+        Ask::Members { .. } | Ask::History { .. } | Ask::Rooms { .. } | Ask::OnlineUsers { .. } => {
+            true
+        }
+        Ask::Hello(_)
+        | Ask::Auth { .. }
+        | Ask::Refresh { .. }
+        | Ask::Leave { .. }
+        | Ask::Create { .. }
+        | Ask::Publish { .. }
+        | Ask::Direct { .. }
+        | Ask::Broadcast { .. }
+        | Ask::Typing { .. }
+        | Ask::Receipt { .. }
+        | Ask::Presence { .. }
+        | Ask::Room { .. }
+        | Ask::Ping
+        | Ask::Heartbeat => false,
+    }
 }
 
 /// An error that is about no field and no room.

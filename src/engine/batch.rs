@@ -230,6 +230,13 @@ impl PastReply {
         self.head.len() + self.tail.len() + self.pieces.len() * size_of::<Piece>()
     }
 
+    /// What was allocated for it alone, as it was made: not what it shares with the history.
+    pub(crate) fn own_bytes(&self) -> usize {
+        let is_copy = |piece: &&Piece| Arc::strong_count(&piece.bytes) == 1;
+        let copies = self.pieces.iter().filter(is_copy).map(|piece| piece.bytes.len());
+        self.bytes() + copies.sum::<usize>()
+    }
+
     /// How long the object is.
     pub(crate) fn len(&self) -> usize {
         let pieces: usize =

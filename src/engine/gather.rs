@@ -13,6 +13,10 @@ use crate::limits::{GATHER_TIMEOUT_MS, GATHERS_MAX};
 use crate::observe::{self, Counters};
 use crate::protocol::json::{self, RequestId};
 
+/// Questions under way beyond which clients are refused: who asks for health or metrics is not to
+/// find all places taken.
+const NATIVE_GATHERS_MAX: usize = GATHERS_MAX / 4 * 3;
+
 /// Who wants to know what.
 #[derive(Clone, Debug)]
 pub(crate) struct Asker {
@@ -57,7 +61,11 @@ impl Gathers {
 impl Shard {
     /// Asks every loop; false when too many questions are under way.
     pub(super) fn ask_all(&mut self, asker: Asker, now: Now) -> bool {
-        if self.gathers.open.len() >= GATHERS_MAX {
+        let most = match asker.by {
+            By::Request => GATHERS_MAX,
+            By::Native { .. } => NATIVE_GATHERS_MAX,
+        };
+        if self.gathers.open.len() >= most {
             return false;
         }
         let id = self.gathers.next_id;

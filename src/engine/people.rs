@@ -364,7 +364,7 @@ mod tests {
     use super::super::shard::{Progress, Setup};
     use crate::auth::{Identity, Trust};
     use crate::broker::{ConnKey, LoopId, RoomOptions};
-    use crate::limits::{GATHER_TIMEOUT_MS, GATHERS_MAX};
+    use crate::limits::{GATHER_TIMEOUT_MS, GATHERS_MAX, OUTGOING_BYTES_MAX, PAGES_IN_FLIGHT_MAX};
     use crate::ws::{self, Opcode};
     use std::sync::Arc;
 
@@ -518,12 +518,68 @@ mod tests {
     #[test]
     fn too_many_questions_at_a_time_are_refused() {
         let mut rig = rig();
-        let keys = [rig.ask_for("/ws"), rig.ask_for("/ws")];
-        for nth in 0..=GATHERS_MAX {
-            say(&mut rig, keys[nth % 2], r#"{"type":"get-rooms"}"#);
+        let each = PAGES_IN_FLIGHT_MAX as usize;
+        let most = GATHERS_MAX / 4 * 3;
+        let keys: Vec<ConnKey> = (0..most / each).map(|_| rig.ask_for("/ws")).collect();
+        let last = rig.ask_for("/ws");
+        rig.shard.end_tick(rig.now);
+        for nth in 0..most {
+            say(&mut rig, keys[nth / each], r#"{"type":"get-rooms"}"#);
         }
-        let told = read(&mut rig, keys[0]);
-        assert_eq!(told.matches("unavailable").count(), 1, "one more than there may be");
-        assert_eq!(told.matches("rooms-list").count(), GATHERS_MAX / 2);
+        say(&mut rig, last, r#"{"type":"get-rooms"}"#);
+        let health = rig.open();
+        rig.shard.handle_bytes(
+            health,
+            &mut b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(),
+            rig.now,
+        );
+        assert_eq!(read(&mut rig, last).matches("unavailable").count(), 1);
+        assert!(read(&mut rig, health).starts_with("HTTP/1.1 200 "), "clients can't make it fail");
+        for key in keys {
+            assert_eq!(read(&mut rig, key).matches("rooms-list").count(), each);
+        }
+    }
+
+    #[test]
+    fn long_answers_are_made_a_few_at_a_time() {
+        let mut rig = rig();
+        let key = connect(&mut rig, "ada");
+        let (mut frames, request) = (Vec::new(), br#"{"type":"get-members","room":"lobby"}"#);
+        for _ in 0..100 {
+            ws::push_masked_frame(&mut frames, Opcode::Text, request, [1, 2, 3, 4]);
+        }
+        rig.shard.handle_bytes(key, &mut frames, rig.now);
+        let mut answered = 0;
+        while answered < 100 {
+            let made = read(&mut rig, key).matches("members-list").count();
+            assert!((1..=PAGES_IN_FLIGHT_MAX as usize).contains(&made), "{made}");
+            answered += made;
+        }
+    }
+
+    #[test]
+    fn what_many_ask_for_at_once_is_answered_within_the_outgoing_bound() {
+        let mut rig = rig();
+        let keys: Vec<ConnKey> =
+            (0..500).map(|nth| connect(&mut rig, &format!("{nth:099}"))).collect();
+        rig.shard.end_tick(rig.now);
+        for key in &keys {
+            rig.read_all(*key);
+        }
+        let request = r#"{"type":"get-members","room":"lobby","limit":1000}"#;
+        for key in &keys {
+            say(&mut rig, *key, request);
+        }
+        let made = rig.shard.outgoing[0].bytes();
+        assert!(made < OUTGOING_BYTES_MAX + 200_000, "{made}");
+        let mut answered = 0;
+        for _ in 0..20 {
+            rig.shard.end_tick(rig.now);
+            for key in &keys {
+                let told = String::from_utf8_lossy(&rig.read_all(*key)).into_owned();
+                answered += told.matches("members-list").count();
+            }
+        }
+        assert_eq!(answered, keys.len());
     }
 }

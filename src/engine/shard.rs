@@ -177,7 +177,7 @@ pub struct Shard {
     pub(super) owed: Vec<Spent>,
     /// What waits for the loop that is furthest behind, as of the end of the last tick.
     pub(super) backlog_bytes: usize,
-    /// What users were told since the end of the last tick.
+    /// What users were told, and requests were answered, since the end of the last tick.
     pub(super) told_bytes: usize,
     /// Commands that wait until the outgoing bound allows their effects.
     pub(super) parked: VecDeque<(Batch, usize)>,

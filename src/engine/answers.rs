@@ -267,8 +267,7 @@ impl Shard {
         let mut head = Vec::new();
         json::push_joined_head(&mut head, &joined);
         let reply = in_pieces(head, reading);
-        self.homes.recount(before, after);
-        self.told_bytes += reply.own_bytes();
+        self.note_read((before, after), &reply);
         let Some(batch) = self.outgoing.get_mut(asker.from.index()) else { return };
         match join.ticket {
             None => batch.push_past(asker.key, reply),
@@ -364,11 +363,16 @@ impl Shard {
         let room = home.name.as_str();
         json::push_history_head(&mut head, &json::History { id: asker.id(), room, epoch, more });
         let reply = in_pieces(head, reading);
-        self.homes.recount(bytes_before, after);
-        self.told_bytes += reply.own_bytes();
+        self.note_read((bytes_before, after), &reply);
         if let Some(batch) = self.outgoing.get_mut(asker.from.index()) {
             batch.push_past(asker.key, reply);
         }
+    }
+
+    /// Notes what reading did to a history's bytes, and what the answer weighs.
+    fn note_read(&mut self, (before, after): (usize, usize), reply: &PastReply) {
+        self.homes.recount(before, after);
+        self.told_bytes += reply.own_bytes();
     }
 
     fn refuse_history(&mut self, asker: &Asker, room: RoomHandle, reason: Unrecoverable) {

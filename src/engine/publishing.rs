@@ -14,6 +14,10 @@ use crate::ws::{Opcode, push_frame_with};
 use std::cmp::Reverse;
 use std::ops::Range;
 
+/// Rooms that have no history any more and may be in the list of those that have, beside as many
+/// as there are rooms.
+const OLDEST_SPARE: usize = 64;
+
 /// A message as it was laid out, by places in the staging area.
 struct LaidOut {
     start: usize,
@@ -111,6 +115,7 @@ impl Homes {
     ) {
         let Some(home) = self.rooms.get_mut(handle.slot, handle.generation) else { return };
         let item = self.staging.written(item);
+        let mut has_begun = false;
         if home.keeps_history() {
             let history = &mut home.past.get_or_insert_default().history;
             let (before, was_empty) = (history.bytes(), history.is_empty());
@@ -119,9 +124,7 @@ impl Homes {
             let (seq, mono_ms, author) = (published.seq, now.mono_ms, publication.tag);
             history.push(Kept { seq, mono_ms, author, sender, item }, &home.options.history);
             self.history_bytes = self.history_bytes + history.bytes() - before;
-            if was_empty && !history.is_empty() {
-                self.oldest.push(Reverse((now.mono_ms, handle.slot, handle.generation)));
-            }
+            has_begun = was_empty && !history.is_empty();
         }
         if home.room.members_in(Form::Batch) > 0 {
             let draft = &mut home.past.get_or_insert_default().draft;
@@ -130,6 +133,27 @@ impl Homes {
             }
             draft.push(item);
         }
+        if has_begun {
+            self.note_oldest(handle, now);
+        }
+    }
+
+    /// Notes that a room has a history from now on. Rooms whose history went in another way than by
+    /// the bound are still in the list, and are taken out when they are the half of it.
+    fn note_oldest(&mut self, handle: RoomHandle, now: Now) {
+        self.oldest.push(Reverse((now.mono_ms, handle.slot, handle.generation)));
+        if self.oldest.len() <= OLDEST_SPARE + 2 * self.rooms.len() {
+            return;
+        }
+        let rooms = &self.rooms;
+        let true_now = |Reverse((_, slot, generation)): Reverse<(u64, u32, u32)>| {
+            let oldest_ms = rooms.get(slot, generation)?.past.as_ref()?.history.oldest_ms()?;
+            Some(Reverse((oldest_ms, slot, generation)))
+        };
+        let mut kept: Vec<_> = self.oldest.drain().filter_map(true_now).collect();
+        kept.sort_unstable();
+        kept.dedup();
+        self.oldest = kept.into();
     }
 
     /// Sends a batch that is full, or that ends with a message that its sender is not to get.
@@ -175,5 +199,40 @@ impl Homes {
 impl HomeRoom {
     fn keeps_history(&self) -> bool {
         self.options.history.messages_max > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::homes::Creator;
+    use super::super::publication::{Publication, SERVER};
+    use super::super::rig::Rig;
+    use super::OLDEST_SPARE;
+    use crate::broker::{PayloadKind, RoomOptions};
+
+    #[test]
+    fn rooms_whose_history_has_gone_are_not_remembered_for_ever() {
+        let mut options = RoomOptions::default();
+        options.history.age_ms = 1_000;
+        let mut rig = Rig::new(options);
+        let (kind, payload, sender) = (PayloadKind::Text, b"x".as_slice(), SERVER);
+        let (tag, id, mark, left_out) = (0, None, 0, None);
+        let publication = Publication { kind, payload, sender, tag, id, mark, left_out };
+        let mut most = 0;
+        for nth in 0..10_000 {
+            let homes = &mut rig.shard.homes;
+            // One room that comes back again and again, and others that come once.
+            let name = if nth % 2 == 0 { "room".to_owned() } else { format!("room-{nth}") };
+            let room = homes.open((&name, nth % 2 * nth), Creator::Route, rig.now);
+            let room = room.expect("there is room");
+            homes.publish(room, &publication, rig.now).expect("the room is there");
+            rig.now = rig.now.plus_ms(1_000);
+            rig.shard.homes.forget_old(room, rig.now);
+            rig.shard.handle_deadlines(rig.now);
+            rig.shard.end_tick(rig.now);
+            most = most.max(rig.shard.homes.len());
+        }
+        let known = rig.shard.homes.oldest.len();
+        assert!(known <= OLDEST_SPARE + 2 * most, "{known} for {most} rooms at most");
     }
 }

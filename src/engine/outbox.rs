@@ -51,6 +51,11 @@ impl Chunk {
         self.end - self.start
     }
 
+    /// Whether it is a message, or part of one, for this connection alone.
+    pub(crate) const fn is_answer(&self) -> bool {
+        matches!(self.content, Content::Answer | Content::Opening | Content::Rest)
+    }
+
     /// Whether a control frame queues behind it: RFC 6455 knows frames only after the handshake.
     const fn is_before_control(&self) -> bool {
         matches!(self.content, Content::Pong | Content::Control | Content::Response)
@@ -114,6 +119,8 @@ pub(crate) struct Outbox {
     head: u32,
     tail: u32,
     bytes: u32,
+    /// Those of them that are for this connection alone.
+    answer_bytes: u32,
     messages: u32,
     /// Gaps that are no frames yet.
     gaps: u16,
@@ -124,7 +131,9 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) const fn new() -> Self {
-        Self { head: NONE, tail: NONE, bytes: 0, messages: 0, gaps: 0, pongs: 0, begun: false }
+        let (bytes, answer_bytes, messages) = (0, 0, 0);
+        let (gaps, pongs, begun) = (0, 0, false);
+        Self { head: NONE, tail: NONE, bytes, answer_bytes, messages, gaps, pongs, begun }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -134,6 +143,12 @@ impl Outbox {
     /// Bytes queued.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes as usize
+    }
+
+    /// Bytes queued but for those of answers: what a room's bound is held against. What a connection
+    /// asked for does not make it slow.
+    pub(crate) const fn room_bytes(&self) -> usize {
+        (self.bytes - self.answer_bytes) as usize
     }
 
     /// Room messages queued, a begun one included, those sent whole not.
@@ -271,6 +286,7 @@ impl Outbox {
             if left < len {
                 node.chunk.start += left;
                 self.bytes -= left;
+                self.answer_bytes -= if node.chunk.is_answer() { left } else { 0 };
                 self.begun = true;
                 if let Content::Run(run) = node.chunk.content
                     && let Some((_, frames)) = buffers.run(node.chunk.buffer, run)
@@ -471,12 +487,14 @@ impl Outbox {
 
     fn count(&mut self, chunk: &Chunk) {
         self.bytes += chunk.len();
+        self.answer_bytes += if chunk.is_answer() { chunk.len() } else { 0 };
         self.messages += chunk.messages;
         self.pongs += u8::from(chunk.content == Content::Pong);
     }
 
     fn discount(&mut self, chunk: &Chunk) {
         self.bytes -= chunk.len();
+        self.answer_bytes -= if chunk.is_answer() { chunk.len() } else { 0 };
         self.messages -= chunk.messages;
         self.pongs -= u8::from(chunk.content == Content::Pong);
     }

@@ -102,7 +102,7 @@ impl Shard {
     fn drop_newest(&mut self, key: ConnKey, room: RoomForm, piece: Chunk, options: &RoomOptions) {
         let Some((run, frames)) = self.run_of(piece) else { return };
         let Some(session) = self.sessions.get(key.index, key.generation) else { return };
-        let room_bytes = options.outbox_bytes_max.saturating_sub(session.outbox.bytes());
+        let room_bytes = options.outbox_bytes_max.saturating_sub(session.outbox.room_bytes());
         let room_messages = options.outbox_messages_max.saturating_sub(session.outbox.messages());
         let first = frames.partition_point(|frame| frame.end <= piece.start);
         let before = messages_before(frames, first);
@@ -186,16 +186,17 @@ impl Shard {
         };
         let (bytes, messages) = outbox
             .at(&self.nodes, begun)
+            .filter(|(chunk, _)| !chunk.is_answer())
             .map_or((0, 0), |(chunk, _)| (chunk.len() as usize, chunk.messages));
         (
-            outbox.bytes().saturating_sub(bytes + options.outbox_bytes_max),
+            outbox.room_bytes().saturating_sub(bytes + options.outbox_bytes_max),
             outbox.messages().saturating_sub(messages + options.outbox_messages_max),
         )
     }
 
     fn is_over(&self, key: ConnKey, options: &RoomOptions) -> bool {
         self.sessions.get(key.index, key.generation).is_some_and(|session| {
-            session.outbox.bytes() > options.outbox_bytes_max
+            session.outbox.room_bytes() > options.outbox_bytes_max
                 || session.outbox.messages() > options.outbox_messages_max
         })
     }
@@ -257,7 +258,7 @@ const fn policy(options: &RoomOptions, encoding: Encoding) -> Overflow {
 /// Whether a piece may be queued: always, while the kernel is offered what is queued and takes it.
 pub(super) fn fits(session: &Session, piece: &Chunk, options: &RoomOptions) -> bool {
     !(session.blocked || session.corked) || {
-        let bytes = session.outbox.bytes() + piece.len() as usize;
+        let bytes = session.outbox.room_bytes() + piece.len() as usize;
         let messages = session.outbox.messages() + piece.messages;
         bytes <= options.outbox_bytes_max && messages <= options.outbox_messages_max
     }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::broker::Overflow;
 use crate::engine::settings::NativeSettings;
-use crate::limits::RESUME_BYTES_MAX;
+use crate::limits::{OUTBOX_BYTES_MAX, RESUME_BYTES_MAX};
 
 /// Two loops, a client at the first, and its session taken up as far as the room there (`near`);
 /// the other loop (`far`) has not answered.
@@ -173,4 +173,41 @@ fn what_a_stalled_client_missed_before_it_took_a_session_up_stays_told() {
     let (gap, welcome) = (told.find("\"gap\""), told.find("\"welcome\""));
     assert!(gap.is_some() && gap < welcome, "{told}");
     assert!(rig.shard.session(key).is_some_and(|session| session.outbox.is_empty()));
+}
+
+#[test]
+fn who_reads_a_long_welcome_is_not_taken_for_slow() {
+    let mut rig = rig();
+    let (old, session) = rig.native();
+    let (other, _) = rig.native();
+    let content = "x".repeat(60_000);
+    let rooms: Vec<String> = (0..10).map(|nth| format!("room-{nth}")).collect();
+    for room in &rooms {
+        rig.say(old, &join(room));
+        rig.say(other, &join(room));
+    }
+    rig.cut(old);
+    for room in &rooms {
+        for _ in 0..15 {
+            let said = json!({"type": "room-message", "room": room, "content": content});
+            rig.say(other, &said);
+            while rig.shard.poll_dirty().is_some() {}
+        }
+    }
+    let (key, _) = rig.native();
+    rig.shard.handle_bytes(key, &mut text(&json!({"type": "hello", "session": session})), rig.now);
+    for _ in 0..6 {
+        rig.shard.end_tick(rig.now);
+    }
+    let queued = rig.shard.session(key).map_or(0, |session| session.outbox.bytes());
+    assert!(queued > OUTBOX_BYTES_MAX, "{queued}");
+    rig.say(other, &publish(&rooms[0], 1));
+    for progress in [Progress::Part, Progress::Blocked] {
+        rig.write(key, 100_000, progress);
+    }
+    rig.say(other, &publish(&rooms[0], 2));
+    assert_eq!(rig.shard.counters().natives, 2, "it has had no time to read it");
+    let counters = rig.shard.counters();
+    let queued = rig.shard.session(key).map_or(0, |session| session.outbox.bytes());
+    assert_eq!(counters.outbox_bytes, queued as u64);
 }

@@ -137,6 +137,9 @@ pub const REQUEST_FIELDS_MAX: usize = 32;
 /// Bytes of the `info` that a user may tell others with its status. Too low: a name and a picture
 /// don't fit. Too high: presence lists dominate.
 pub const PRESENCE_INFO_BYTES_MAX: usize = 1_024;
+/// Rooms of which a loop changes in one tick what users say of being there; who says more waits.
+/// Too low: many users take many ticks. Too high: one client in many rooms takes all time.
+pub const STATUSES_PER_TICK_MAX: usize = 4_096;
 /// Bytes of a notification's title. Too low: titles are cut short. Too high: no device shows it.
 pub const NOTIFICATION_TITLE_BYTES_MAX: usize = 256;
 /// Bytes of a notification's body. Too low: as above. Too high: as above.

@@ -171,7 +171,7 @@ impl Shard {
             }
             let Some(session) = self.session(key) else { continue };
             let is_full = session.outbox.bytes() + end as usize > OUTBOX_BYTES_MAX;
-            match (session.blocked, notice) {
+            match (session.blocked || session.corked, notice) {
                 (true, Notice::Volatile) => self.counters.volatile_dropped += 1,
                 (true, Notice::Kept) if is_full => {
                     self.doomed.push((key, Disconnect::SlowConsumer));

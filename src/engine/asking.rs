@@ -162,15 +162,16 @@ impl Shard {
         said: &Said<'_>,
         now: Now,
     ) -> Go {
-        let (room, echo) = match self.stands(native, name) {
+        let (place, room, echo) = match self.stands(native, name) {
             Stands::Apart => return self.not_in_room(key, name, id),
             Stands::Pending => return Go::Wait { pause: Pause::Answer, from: 0 },
-            Stands::Joined { room, echo, .. } => (room, echo),
+            Stands::Joined { place, room, echo } => (place, room, echo),
         };
         if !self.may_send_to(room.home) {
             return Go::Wait { pause: Pause::Credit(room.home), from: 0 };
         }
-        let content_bytes_max = self.settings.policies.options(name).content_bytes_max;
+        let options = self.members.get(place.room).map(|room| &room.options);
+        let content_bytes_max = options.map_or(0, |options| options.content_bytes_max);
         if said.payload.len() > content_bytes_max {
             let message = format!("content: it may have {content_bytes_max} bytes here");
             let error = ErrorReply {

@@ -186,7 +186,7 @@ impl Shard {
     /// takes its batches leaves nothing behind, and what one that doesn't gets on top within a
     /// tick is bounded by what is staged.
     fn weigh_backlog(&mut self) {
-        self.told_bytes = 0;
+        (self.told_bytes, self.statuses) = (0, 0);
         let behind = self.refused.iter().zip(&self.outgoing);
         let waiting =
             behind.filter_map(|(refused, making)| Some(refused.as_ref()?.bytes() + making.bytes()));

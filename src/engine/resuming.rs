@@ -168,6 +168,9 @@ impl Shard {
         let Some(mut native) = self.take_native(key) else { return };
         let Some(mut resuming) = native.resuming.take() else { return };
         let Some(parked) = parked else {
+            if resuming.watches == Some(true) && !native.watches {
+                self.begin_to_watch(key, &mut native, now);
+            }
             native.batch = resuming.batch.unwrap_or(native.batch);
             let id = resuming.id.as_deref().map(RequestId::of_json);
             self.welcome(key, &native, id, now);

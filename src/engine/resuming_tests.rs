@@ -172,6 +172,14 @@ fn what_is_no_session_of_ones_own_is_a_plain_welcome() {
         assert_eq!((&told[0]["session"], &told[0]["id"]), (&json!(own), &json!("x")));
         assert_eq!(told[0].get("rooms"), None);
     }
+    // What else is asked for is had.
+    let wish = json!({"type": "hello", "session": "0".repeat(32), "presence": true, "batch": true});
+    let (other, _) = rig.native();
+    let told = rig.say(other, &wish);
+    assert_eq!((&told[0]["presence"], &told[0]["batch"]), (&json!(true), &json!(true)));
+    rig.native();
+    let told = rig.told(other);
+    assert_eq!(told.first().map(|told| &told["type"]), Some(&json!("user-online")), "{told:?}");
     // One that left nothing is not kept.
     rig.cut(key);
     assert_eq!(rig.parked(), 0);

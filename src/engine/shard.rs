@@ -179,6 +179,8 @@ pub struct Shard {
     pub(super) backlog_bytes: usize,
     /// What users were told, and requests were answered, since the end of the last tick.
     pub(super) told_bytes: usize,
+    /// Rooms that were told how a user says it is since the end of the last tick.
+    pub(super) statuses: usize,
     /// Commands that wait until the outgoing bound allows their effects.
     pub(super) parked: VecDeque<(Batch, usize)>,
     pub(super) gathers: Gathers,
@@ -235,6 +237,7 @@ impl Shard {
             owed: vec![Spent::default(); usize::from(loops)],
             backlog_bytes: 0,
             told_bytes: 0,
+            statuses: 0,
             parked: VecDeque::new(),
             gathers: Gathers::default(),
             dirty: DirtyQueues::default(),

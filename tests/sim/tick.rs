@@ -170,7 +170,7 @@ impl World {
         let mut slices = [IoSlice::new(&[]); 64];
         let most = if self.dice.u8(..4) == 0 { self.dice.usize(1..=3) } else { slices.len() };
         let filled = self.shards[at].output(key, &mut slices[..most]);
-        let offered: Vec<u8> =
+        let mut offered: Vec<u8> =
             slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
         let client = &mut self.clients[id];
         hold(Law::Wire, !offered.is_empty() && !client.blocked, || {
@@ -198,6 +198,8 @@ impl World {
         if let Some(native) = &mut client.native {
             native.now_ms = now.mono_ms;
         }
+        self.mutate_written(&mut offered[..taken]);
+        let client = &mut self.clients[id];
         client.receive(&offered[..taken])?;
         if taken > 0 && !client.pinged {
             client.heard_at = now.mono_ms;

@@ -8,7 +8,7 @@ use super::native::Asked;
 use super::world::{PAYLOAD_MAX, World};
 use super::{Law, Mutation, Violation, hold};
 use fanfare::auth::Trust;
-use fanfare::broker::{ConnKey, LoopId, Overflow};
+use fanfare::broker::{ConnKey, LoopId};
 use fanfare::engine::{Action, Admission, Appetite, Notice, Progress, fault};
 use fanfare::limits::{
     CREDIT_BYTES, CREDIT_COMMANDS, OUTBOX_HIGH_WATER_BYTES, OUTGOING_BYTES_MAX,
@@ -18,11 +18,8 @@ use std::io::IoSlice;
 /// Control frames, the answer to the handshake and frame headers: what an outbox holds beside.
 const BESIDE_BYTES: usize = 4 * 1024;
 
-/// An ack that nobody asked for.
-const ACK_BYTES: usize = 256;
-
-/// How much more room messages need that each stand behind a gap.
-const GAPS_PER_MESSAGE: usize = 6;
+/// An answer without a list.
+const ANSWER_BYTES: usize = 256;
 
 /// What a home may hold for one loop: its bound when weighed, what is staged on top, the commands
 /// that credit allows, each with as much again for the fixed parts of small messages.
@@ -288,23 +285,19 @@ impl World {
     }
 
     /// What may wait for a native client: as much as its most generous room lets it have, a frame
-    /// that was begun, the answers that it asked for, and what it is told of what it misses.
+    /// that was begun, and the answers that it asked for.
     fn bound_of_native(&self, client: &Client) -> usize {
         let Some(native) = client.native.as_deref() else { return 0 };
-        let rooms = self.rooms.iter().map(|room| {
-            let Overflow::Latest = room.options.overflow else {
-                return 2 * room.options.outbox_bytes_max;
-            };
-            GAPS_PER_MESSAGE * room.options.outbox_bytes_max
-        });
+        let rooms = self.rooms.iter().map(|room| room.options.outbox_bytes_max);
         let answers = native.waiting.values().map(|asked| match asked {
             Asked::Join { room, .. } | Asked::Page { room } => {
                 self.rooms[*room].options.history.bytes_max + 2 * BESIDE_BYTES
             }
-            Asked::Say { .. } | Asked::Leave { .. } | Asked::Other => BESIDE_BYTES,
+            Asked::Say { .. } | Asked::Leave { .. } => ANSWER_BYTES,
+            Asked::Other => BESIDE_BYTES,
         });
-        let acks: usize = native.stays.iter().map(|stay| stay.silent.len() * ACK_BYTES).sum();
-        let frame = 2 * PAYLOAD_MAX;
+        let acks: usize = native.stays.iter().map(|stay| stay.silent.len() * ANSWER_BYTES).sum();
+        let frame = PAYLOAD_MAX;
         rooms.max().unwrap_or(0) + answers.sum::<usize>() + acks + frame + BESIDE_BYTES
     }
 }

@@ -10,9 +10,7 @@ use super::{Law, Mutation, Violation, hold};
 use fanfare::auth::Trust;
 use fanfare::broker::{ConnKey, LoopId};
 use fanfare::engine::{Action, Admission, Appetite, Notice, Progress, fault};
-use fanfare::limits::{
-    CREDIT_BYTES, CREDIT_COMMANDS, OUTBOX_HIGH_WATER_BYTES, OUTGOING_BYTES_MAX,
-};
+use fanfare::limits::{CREDIT_BYTES, CREDIT_COMMANDS, OUTBOX_HIGH_WATER_BYTES, OUTGOING_BYTES_MAX};
 use std::io::IoSlice;
 
 /// Control frames, the answer to the handshake and frame headers: what an outbox holds beside.

@@ -116,18 +116,16 @@ impl World {
         let name = br#""type":"gap""#;
         let found = bytes.windows(name.len()).position(|window| window == name);
         let Some(at) = found else { return };
-        match self.mutation {
-            Mutation::LoseGapNotice => {
-                bytes[at..at + name.len()].copy_from_slice(br#""type":"pag""#);
-            }
-            Mutation::MiscountGap => {
-                let field = br#""count":"#;
-                let found = bytes[at..].windows(field.len()).position(|window| window == field);
-                let count = found.and_then(|field_at| bytes.get_mut(at + field_at + field.len()));
-                let Some(digit) = count else { return };
-                *digit = if *digit == b'9' { b'8' } else { *digit + 1 };
-            }
-            _ => return,
+        if self.mutation == Mutation::LoseGapNotice {
+            bytes[at..at + name.len()].copy_from_slice(br#""type":"pag""#);
+        } else if self.mutation == Mutation::MiscountGap {
+            let field = br#""count":"#;
+            let found = bytes[at..].windows(field.len()).position(|window| window == field);
+            let count = found.and_then(|field_at| bytes.get_mut(at + field_at + field.len()));
+            let Some(digit) = count else { return };
+            *digit = if *digit == b'9' { b'8' } else { *digit + 1 };
+        } else {
+            return;
         }
         self.mutations += 1;
     }

@@ -101,8 +101,8 @@ pub(crate) struct Stay {
     pub(crate) keys: Vec<(Sig, u64)>,
     /// What is said to be who, for the repeats.
     pub(crate) first_of: HashMap<Sig, Sig>,
-    /// Messages under a key of its user's connection before, each with what was first sent under it:
-    /// one of the two counts.
+    /// Messages under a key of its user's connection before, each with what was first sent under
+    /// it: one of the two counts.
     pub(crate) contested: Vec<(Sig, Sig)>,
     /// Who is there, as far as it was told; none if it did not ask.
     pub(crate) believes: Option<BTreeSet<String>>,
@@ -317,7 +317,7 @@ impl Native {
         // What it was to be told of who is there may be among what was dropped.
         (stay.believes, stay.count) = (None, None);
         let open = Gap { count: gap.count.saturating_sub(late.len() as u64), ..gap };
-        late.iter().for_each(|seq| drop(stay.doubtful.remove(seq)));
+        stay.doubtful.retain(|seq| !late.contains(seq));
         stay.told.push(open);
         stay.told.sort_by_key(|gap| gap.to);
         stay.advance();

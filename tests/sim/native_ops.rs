@@ -159,7 +159,8 @@ impl World {
         self.native_ask(id, Asked::Leave { room }, &fields);
     }
 
-    /// Publishes, perhaps under a key: its own, or that of a message of its user's connection before.
+    /// Publishes, perhaps under a key: its own, or that of a message of its user's connection
+    /// before.
     fn native_say(&mut self, id: usize, room: usize, len: usize, before: Option<Sig>) {
         let (how, now) = (self.dice.u16(..), self.now.mono_ms);
         let client = &mut self.clients[id];

@@ -1,7 +1,7 @@
 //! What a native client is sent, read: JSON objects, batches and records.
 //!
-//! Not here: what it makes of them (`native`). Invariant: whatever is not understood is a violation,
-//! since nothing is sent that was not asked for.
+//! Not here: what it makes of them (`native`). Invariant: whatever is not understood is a
+//! violation, since nothing is sent that was not asked for.
 
 use super::client::{Sig, read_sig};
 use super::native::{Asked, Joined, Native};

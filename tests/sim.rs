@@ -134,6 +134,16 @@ fn no_silent_loss_is_broken_by_a_gap_that_is_not_told() {
 }
 
 #[test]
+fn no_silent_loss_is_broken_by_a_gap_that_a_native_client_is_not_told_of() {
+    is_found_out(Mutation::LoseGapNotice, &[Law::Loss]);
+}
+
+#[test]
+fn no_silent_loss_is_broken_by_a_gap_that_is_told_as_another() {
+    is_found_out(Mutation::MiscountGap, &[Law::Loss, Law::Wire]);
+}
+
+#[test]
 fn joins_are_broken_by_runs_delivered_twice() {
     is_found_out(Mutation::RepeatRuns, &[Law::Join]);
 }

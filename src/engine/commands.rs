@@ -35,9 +35,13 @@ pub(super) struct Post<'a> {
 impl Shard {
     /// Handles what another loop sent.
     pub fn handle_batch(&mut self, mut batch: Batch, now: Now) {
+        self.credits.refund(batch.from, std::mem::take(&mut batch.credit));
+        self.wake_waiting(batch.from, now);
+        self.take_in_batch(batch, now);
+    }
+
+    fn take_in_batch(&mut self, mut batch: Batch, now: Now) {
         let from = batch.from;
-        self.credits.refund(from, std::mem::take(&mut batch.credit));
-        self.wake_waiting(from, now);
         for question in std::mem::take(&mut batch.questions) {
             self.handle_question(from, question, now);
         }
@@ -62,10 +66,11 @@ impl Shard {
         self.go_on(now);
         self.homes.lay_out(&mut self.outgoing, &mut self.packing, &mut self.counters, now);
         // A question to all loops comes back through the same batch, so there may be a second one.
+        // Nobody goes on in between: who was let in then would be so before what came before it.
         while self.outgoing.get(self.id.index()).is_some_and(|batch| !batch.is_empty()) {
             let Some(own) = self.outgoing.get_mut(self.id.index()) else { break };
             let batch = std::mem::replace(own, Batch::new(self.id));
-            self.handle_batch(batch, now);
+            self.take_in_batch(batch, now);
         }
         self.wake_waiting(self.id, now);
         self.contexts.rest();
@@ -441,10 +446,13 @@ mod tests {
     use super::super::batch::SentRoom;
     use super::super::hash::{HashKey, home_of};
     use super::super::packing::Stopwatch;
+    use super::super::rig::Rig;
     use super::super::settings::Settings;
     use super::super::shard::Setup;
     use super::*;
+    use crate::broker::RoomOptions;
     use crate::limits::{CREDIT_COMMANDS, HELD_BATCH_RETRY_MS};
+    use crate::ws::{self, Opcode};
     use std::sync::Arc;
 
     const HERE: LoopId = LoopId(0);
@@ -498,5 +506,40 @@ mod tests {
         home.end_tick(now);
         let (_, batch) = home.poll_batch().expect("the credit");
         assert_eq!(batch.credit.commands, CREDIT_COMMANDS);
+    }
+
+    #[test]
+    fn who_joins_when_a_full_home_goes_on_gets_nothing_that_came_before() {
+        let mut rig = Rig::new(RoomOptions::default());
+        let say = |rig: &mut Rig, key: ConnKey, opcode: Opcode, payloads: &[&[u8]]| {
+            let mut input = Vec::new();
+            for payload in payloads {
+                ws::push_masked_frame(&mut input, opcode, payload, [1, 2, 3, 4]);
+            }
+            rig.shard.handle_bytes(key, &mut input, rig.now);
+        };
+        let (first, other) = (rig.settled(true), rig.settled(true));
+        let second = rig.ask_for("/ws");
+        say(&mut rig, second, Opcode::Text, &[br#"{"type":"join-room","room":"other"}"#]);
+        rig.shard.end_tick(rig.now);
+        rig.read_all(second);
+
+        let large = vec![b'x'; OUTGOING_BYTES_MAX / 4];
+        say(&mut rig, first, Opcode::Binary, &[&large, &large, &large, &large]);
+        say(&mut rig, other, Opcode::Binary, &[b"before"]);
+        let message = br#"{"type":"room-message","room":"other","content":1}"#;
+        let join = br#"{"type":"join-room","room":"room"}"#;
+        say(&mut rig, second, Opcode::Text, &[message, join]); // Both wait for the home.
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            rig.shard.end_tick(rig.now);
+            while rig.shard.poll_dirty().is_some() {}
+            rig.read_all(first);
+            rig.read_all(other);
+            told.extend(rig.read_all(second));
+        }
+        let told = String::from_utf8_lossy(&told);
+        assert!(told.contains(r#""seq":5,"recovered":false"#), "{told}");
+        assert!(!told.contains(r#""type":"room-message","room":"room""#), "{told}");
     }
 }

@@ -5,7 +5,6 @@
 
 use super::batch::{Batch, Frame, HomeCommand, PastReply, Reply, Run};
 use crate::broker::{ConnKey, Encoding, Form};
-use crate::ws::{Opcode, push_frame};
 
 /// Publications in the batch that cost credit, and their payload bytes.
 pub fn publishes(batch: &Batch) -> (u64, u64) {
@@ -129,15 +128,13 @@ fn lose_first_item(past: &mut PastReply) -> Option<()> {
     if past.pieces.is_empty() {
         return None;
     }
-    let object_at = past.head.iter().position(|byte| *byte == b'{')?;
-    let mut whole = past.head.get(object_at..)?.to_vec();
+    let mut whole = past.head.clone();
     past.pieces.iter().for_each(|piece| whole.extend_from_slice(piece.as_bytes()));
     whole.extend_from_slice(&past.tail);
     let mut object: serde_json::Value = serde_json::from_slice(&whole).ok()?;
     let messages = object.get_mut("messages")?.as_array_mut()?;
     (!messages.is_empty()).then(|| messages.remove(0))?;
-    *past = PastReply::default();
-    push_frame(&mut past.head, Opcode::Text, object.to_string().as_bytes());
+    *past = PastReply { head: object.to_string().into_bytes(), ..PastReply::default() };
     Some(())
 }
 

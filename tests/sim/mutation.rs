@@ -30,6 +30,10 @@ pub(crate) enum Mutation {
     EchoOwn,
     /// The world forgets a gap that it was told of.
     LoseGap,
+    /// A native client is not told of a gap.
+    LoseGapNotice,
+    /// A native client is told of a gap as larger or smaller than it is.
+    MiscountGap,
     /// Members get a room in the form that is meant for others.
     ConfuseForms,
     /// A kernel that is ready says that it is full, and never says otherwise.
@@ -85,6 +89,8 @@ impl World {
             | Mutation::LoseBatch
             | Mutation::RetargetJoins
             | Mutation::LoseGap
+            | Mutation::LoseGapNotice
+            | Mutation::MiscountGap
             | Mutation::BlockReady
             | Mutation::FeedSilent
             | Mutation::LosePongs
@@ -103,6 +109,25 @@ impl World {
             };
             self.mutations += u32::from(fault::retarget_joins(batch, tenant));
         }
+    }
+
+    /// What a socket makes of what it took.
+    pub(crate) fn mutate_written(&mut self, bytes: &mut [u8]) {
+        let name = br#""type":"gap""#;
+        let found = bytes.windows(name.len()).position(|window| window == name);
+        let Some(at) = found else { return };
+        if self.mutation == Mutation::LoseGapNotice {
+            bytes[at..at + name.len()].copy_from_slice(br#""type":"pag""#);
+        } else if self.mutation == Mutation::MiscountGap {
+            let field = br#""count":"#;
+            let found = bytes[at..].windows(field.len()).position(|window| window == field);
+            let count = found.and_then(|field_at| bytes.get_mut(at + field_at + field.len()));
+            let Some(digit) = count else { return };
+            *digit = if *digit == b'9' { b'8' } else { *digit + 1 };
+        } else {
+            return;
+        }
+        self.mutations += 1;
     }
 
     /// Whether the link loses the batch whole, or lets it pass the one before it.

@@ -6,6 +6,7 @@
 
 use super::client::Sig;
 use super::{Law, Violation, hold};
+use fanfare::broker::{Gap, GapReason};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 /// How a native client is spoken to.
@@ -100,14 +101,20 @@ pub(crate) struct Stay {
     pub(crate) keys: Vec<(Sig, u64)>,
     /// What is said to be who, for the repeats.
     pub(crate) first_of: HashMap<Sig, Sig>,
-    /// Messages under a key of its user's connection before, each with what was first sent under it:
-    /// one of the two counts.
+    /// Messages under a key of its user's connection before, each with what was first sent under
+    /// it: one of the two counts.
     pub(crate) contested: Vec<(Sig, Sig)>,
     /// Who is there, as far as it was told; none if it did not ask.
     pub(crate) believes: Option<BTreeSet<String>>,
     /// The last count that it was told while it was in.
     pub(crate) count: Option<u64>,
     pub(crate) claims: Vec<Claim>,
+    /// Gaps that it was told of and has not come to the end of.
+    told: Vec<Gap>,
+    /// Messages that it was told it would not get, in all.
+    pub(crate) missed: u64,
+    /// Gaps that were for a newer message.
+    pub(crate) conflated: u64,
 }
 
 /// One native client.
@@ -143,6 +150,8 @@ pub(crate) struct Met {
     pub(crate) arrivals: u64,
     pub(crate) departures: u64,
     pub(crate) diffs: u64,
+    pub(crate) gaps: u64,
+    pub(crate) conflated: u64,
 }
 
 impl Met {
@@ -158,7 +167,7 @@ impl Met {
         met.all_mut().into_iter().all(|times| *times > 0)
     }
 
-    const fn all_mut(&mut self) -> [&mut u64; 13] {
+    const fn all_mut(&mut self) -> [&mut u64; 15] {
         [
             &mut self.messages,
             &mut self.batches,
@@ -173,6 +182,8 @@ impl Met {
             &mut self.arrivals,
             &mut self.departures,
             &mut self.diffs,
+            &mut self.gaps,
+            &mut self.conflated,
         ]
     }
 }
@@ -279,11 +290,36 @@ impl Native {
             return Ok(());
         }
         hold(Law::Join, seq > at, || said(&format!("came after {at}")))?;
-        for missing in at + 1..seq {
-            let is_own = stay.acked.remove(&missing);
-            hold(Law::Loss, is_own, || said(&format!("came before {missing}, after {at}")))?;
-        }
+        stay.miss_until(seq).map_err(|what| Violation { law: Law::Loss, what: said(&what) })?;
         stay.at = Some(seq);
+        stay.close_gaps().map_err(|what| Violation { law: Law::Loss, what: said(&what) })?;
+        stay.advance();
+        Ok(())
+    }
+
+    /// The word that it will not get some messages.
+    pub(crate) fn take_gap(&mut self, name: &str, epoch: &str, gap: Gap) -> Result<(), Violation> {
+        let id = self.id;
+        self.met.gaps += 1;
+        let is_conflated = u64::from(gap.reason == GapReason::Conflated);
+        self.met.conflated += is_conflated;
+        let stay = self.room_of(name)?;
+        let at = stay.at.unwrap_or(0);
+        let said = || format!("client {id} in {name} at {at} was told of {gap:?}");
+        hold(Law::Order, stay.epoch.as_deref() == Some(epoch), said)?;
+        let fits = gap.from <= gap.to && (1..=gap.to + 1 - gap.from).contains(&gap.count);
+        hold(Law::Wire, fits, said)?;
+        // What it was said to be its own and another one's instead may be missing too.
+        let late = stay.doubtful.range(gap.from..).take_while(|seq| **seq <= gap.to.min(at));
+        let late: Vec<u64> = late.copied().collect();
+        hold(Law::Order, gap.from > at || late.contains(&gap.from), said)?;
+        (stay.missed, stay.conflated) = (stay.missed + gap.count, stay.conflated + is_conflated);
+        // What it was to be told of who is there may be among what was dropped.
+        (stay.believes, stay.count) = (None, None);
+        let open = Gap { count: gap.count.saturating_sub(late.len() as u64), ..gap };
+        stay.doubtful.retain(|seq| !late.contains(seq));
+        stay.told.push(open);
+        stay.told.sort_by_key(|gap| gap.to);
         stay.advance();
         Ok(())
     }
@@ -375,6 +411,7 @@ impl Native {
         if is_new {
             stay.is_in = true;
             stay.at = Some(joined.seq);
+            stay.told.clear();
             stay.echo = echo.unwrap_or(true);
             stay.acked.clear();
             (stay.believes, stay.count) = (None, None);
@@ -406,12 +443,60 @@ impl Stay {
         Self { wants: self.wants, epoch: self.epoch.clone(), at: self.at, keys, ..Self::default() }
     }
 
-    /// Own messages behind the last one are accounted for.
-    fn advance(&mut self) {
-        let mut at = self.at.unwrap_or(0);
-        while self.acked.remove(&(at + 1)) {
-            at += 1;
+    /// Whatever is not accounted for before `seq` is its own, or it was told that it misses it: by
+    /// the gap that ends first, where ranges span others.
+    fn miss_until(&mut self, seq: u64) -> Result<(), String> {
+        for missing in self.at.unwrap_or(0) + 1..seq {
+            if self.acked.remove(&missing) {
+                continue;
+            }
+            let covers = |gap: &&mut Gap| gap.count > 0 && (gap.from..=gap.to).contains(&missing);
+            let Some(gap) = self.told.iter_mut().find(covers) else {
+                return Err(format!("{missing} is missing after {:?}", self.at));
+            };
+            gap.count -= 1;
         }
-        self.at = self.at.map(|_| at);
+        Ok(())
+    }
+
+    /// Gaps that it has come to the end of told of no more than it missed.
+    fn close_gaps(&mut self) -> Result<(), String> {
+        let at = self.at.unwrap_or(0);
+        for gap in self.told.extract_if(.., |gap| gap.to <= at) {
+            let mut left = gap.count;
+            while left > 0
+                && let Some(seq) = self.doubtful.range(gap.from..=gap.to).next().copied()
+            {
+                self.doubtful.remove(&seq);
+                left -= 1;
+            }
+            if left > 0 {
+                return Err(format!("{gap:?} told of {left} too many"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is accounted for behind the last message: its own ones, and gaps of which nothing is
+    /// left to come.
+    fn advance(&mut self) {
+        let Some(mut at) = self.at else { return };
+        loop {
+            while self.acked.remove(&(at + 1)) {
+                at += 1;
+            }
+            self.at = Some(at);
+            let mut left = 0;
+            let mut ahead = self.told.iter().filter(|gap| gap.to > at);
+            let whole = ahead.find_map(|gap| {
+                left += gap.count;
+                let own = self.acked.range(at + 1..=gap.to).count() as u64;
+                (left == gap.to - at - own).then_some(gap.to)
+            });
+            let Some(to) = whole else { return };
+            self.acked.retain(|seq| *seq > to);
+            self.told.retain(|gap| gap.to > to);
+            at = to;
+        }
     }
 }

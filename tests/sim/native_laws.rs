@@ -9,7 +9,7 @@ use super::native::{Claim, Native, Stay};
 use super::ops::PRESENT_MAX;
 use super::world::World;
 use super::{Law, Violation, hold};
-use fanfare::broker::PresenceMode;
+use fanfare::broker::{Overflow, PresenceMode};
 use std::collections::BTreeSet;
 
 impl World {
@@ -33,6 +33,7 @@ impl World {
         })?;
         for (room, (stay, order)) in native.stays.iter().zip(orders).enumerate() {
             check_order(id, stay, order, &self.contested_in(room))?;
+            self.check_missed(client, room, stay)?;
             for claim in stay.claims.iter().filter(|claim| !claim.recovered) {
                 hold(Law::Join, !self.is_kept(room, claim, order), || {
                     format!("client {id} in room {room} could have been given {claim:?}")
@@ -43,6 +44,19 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Only who is slow misses messages, and only where its room lets them go.
+    fn check_missed(&self, client: &Client, room: usize, stay: &Stay) -> Result<(), Violation> {
+        let (id, overflow) = (client.id, self.rooms[room].options.overflow);
+        let said = || format!("client {id} was told that it misses {} of {room}", stay.missed);
+        hold(Law::Alone, stay.missed == 0 || client.ever_slow, said)?;
+        let may_drop = match overflow {
+            Overflow::Disconnect => false,
+            Overflow::DropOldest | Overflow::DropNewest | Overflow::Latest => true,
+        };
+        hold(Law::Loss, stay.missed == 0 || may_drop, said)?;
+        hold(Law::Loss, stay.conflated == 0 || overflow == Overflow::Latest, said)
     }
 
     fn check_stay(
@@ -84,7 +98,10 @@ impl World {
                 let nobody = stay.believes.as_ref().is_none_or(BTreeSet::is_empty);
                 hold(Law::Presence, nobody && stay.count.is_none(), said)
             }
-            PresenceMode::Count => hold(Law::Presence, stay.count == Some(connections), said),
+            PresenceMode::Count => {
+                let is_told = stay.count.is_some() || stay.missed > 0;
+                hold(Law::Presence, is_told && counted(connections), said)
+            }
             PresenceMode::Diff | PresenceMode::Full if may_count => {
                 hold(Law::Presence, counted(connections) || counted(users.len() as u64), said)
             }

@@ -7,13 +7,10 @@
 use super::client::{HEADER, Kind, Sig};
 use super::native::{Asked, Key, Native, Since, Speech, Stay};
 use super::world::World;
-use fanfare::broker::{Overflow, PayloadKind, RoomHandle};
+use fanfare::broker::{PayloadKind, RoomHandle};
 use fanfare::protocol::binary;
 use fanfare::ws::DataKind;
 
-/// Whether native members of rooms that drop are told of their gaps; until then slow ones are kept
-/// out of such rooms.
-const GAPS_ARE_TOLD: bool = false;
 /// Users that a trusted proxy names.
 const USERS: u8 = 4;
 /// How long a repeat is surely known as one, however long it is held up.
@@ -162,7 +159,8 @@ impl World {
         self.native_ask(id, Asked::Leave { room }, &fields);
     }
 
-    /// Publishes, perhaps under a key: its own, or that of a message of its user's connection before.
+    /// Publishes, perhaps under a key: its own, or that of a message of its user's connection
+    /// before.
     fn native_say(&mut self, id: usize, room: usize, len: usize, before: Option<Sig>) {
         let (how, now) = (self.dice.u16(..), self.now.mono_ms);
         let client = &mut self.clients[id];
@@ -231,12 +229,7 @@ impl World {
 
     /// Whether that client may be slow.
     pub(crate) fn may_tire(&self, id: usize) -> bool {
-        let keeps_all = || {
-            let mut rooms = self.rooms.iter();
-            rooms.all(|room| room.options.raw_overflow() == Overflow::Disconnect)
-        };
         !self.is_witness(id)
-            && (GAPS_ARE_TOLD || self.clients[id].kind != Kind::Native || keeps_all())
     }
 }
 

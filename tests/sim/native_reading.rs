@@ -1,14 +1,14 @@
 //! What a native client is sent, read: JSON objects, batches and records.
 //!
-//! Not here: what it makes of them (`native`). Invariant: whatever is not understood is a violation,
-//! since nothing is sent that was not asked for.
+//! Not here: what it makes of them (`native`). Invariant: whatever is not understood is a
+//! violation, since nothing is sent that was not asked for.
 
 use super::client::{Sig, read_sig};
 use super::native::{Asked, Joined, Native};
 use super::{Law, Violation, hold};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use fanfare::broker::{EpochText, PayloadKind, RoomHandle};
+use fanfare::broker::{EpochText, Gap, GapReason, PayloadKind, RoomHandle};
 use fanfare::protocol::binary::{self, Op};
 use fanfare::ws::DataKind;
 use serde_json::Value;
@@ -81,7 +81,12 @@ impl Native {
             "user-joined" => self.read_arrival(object, name),
             "user-left" => self.read_departure(object, name),
             "presence-diff" => self.read_diff(object, name),
-            "advice" | "user-lost" => Ok(()),
+            "gap" => {
+                let epoch = text(object, "epoch").unwrap_or_default();
+                let gap = self.read_gap(object)?;
+                self.take_gap(name, epoch, gap)
+            }
+            "advice" | "user-lost" | "pag" => Ok(()),
             other => Err(self.garbled(&format!("{other}: {object}"))),
         }
     }
@@ -132,6 +137,16 @@ impl Native {
             own,
             presence: ids(object.get("presence")),
         })
+    }
+
+    fn read_gap(&self, object: &Value) -> Result<Gap, Violation> {
+        let reason = match text(object, "reason") {
+            Some("slow-consumer") => GapReason::SlowConsumer,
+            Some("conflated") => GapReason::Conflated,
+            other => return Err(self.garbled(&format!("a gap because of {other:?}"))),
+        };
+        let number = |field| self.number(object, field);
+        Ok(Gap { from: number("from")?, to: number("to")?, count: number("count")?, reason })
     }
 
     fn read_items(&self, object: &Value, name: &str) -> Result<Vec<(u64, Sig)>, Violation> {

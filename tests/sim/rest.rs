@@ -147,11 +147,13 @@ impl World {
                 counters.contexts,
                 counters.natives,
                 counters.history_bytes,
+                counters.sessions_parked,
+                counters.users_online,
             ];
-            hold(Law::Close, left == [0; 10], || {
+            hold(Law::Close, left == [0; 12], || {
                 format!(
                     "loop {at} is left with {left:?} (connections, websockets, members, rooms, \
-                     spills, outboxes, links, contexts, natives, history)"
+                     spills, outboxes, links, contexts, natives, history, sessions, users)"
                 )
             })?;
             hold(Law::Close, counters.rooms_created == counters.rooms_deleted, || {

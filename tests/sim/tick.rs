@@ -4,18 +4,20 @@
 //! told: no read of a paused connection, no write to a blocked one.
 
 use super::client::{Client, Ending, Kernel, Kind};
+use super::native::Asked;
 use super::world::{PAYLOAD_MAX, World};
 use super::{Law, Mutation, Violation, hold};
 use fanfare::auth::Trust;
 use fanfare::broker::{ConnKey, LoopId};
 use fanfare::engine::{Action, Admission, Appetite, Notice, Progress, fault};
-use fanfare::limits::{
-    CREDIT_BYTES, CREDIT_COMMANDS, OUTBOX_BYTES_MAX, OUTBOX_HIGH_WATER_BYTES, OUTGOING_BYTES_MAX,
-};
+use fanfare::limits::{CREDIT_BYTES, CREDIT_COMMANDS, OUTBOX_HIGH_WATER_BYTES, OUTGOING_BYTES_MAX};
 use std::io::IoSlice;
 
 /// Control frames, the answer to the handshake and frame headers: what an outbox holds beside.
 const BESIDE_BYTES: usize = 4 * 1024;
+
+/// An answer without a list.
+const ANSWER_BYTES: usize = 256;
 
 /// What a home may hold for one loop: its bound when weighed, what is staged on top, the commands
 /// that credit allows, each with as much again for the fixed parts of small messages.
@@ -170,7 +172,7 @@ impl World {
         let mut slices = [IoSlice::new(&[]); 64];
         let most = if self.dice.u8(..4) == 0 { self.dice.usize(1..=3) } else { slices.len() };
         let filled = self.shards[at].output(key, &mut slices[..most]);
-        let offered: Vec<u8> =
+        let mut offered: Vec<u8> =
             slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
         let client = &mut self.clients[id];
         hold(Law::Wire, !offered.is_empty() && !client.blocked, || {
@@ -198,6 +200,8 @@ impl World {
         if let Some(native) = &mut client.native {
             native.now_ms = now.mono_ms;
         }
+        self.mutate_written(&mut offered[..taken]);
+        let client = &mut self.clients[id];
         client.receive(&offered[..taken])?;
         if taken > 0 && !client.pinged {
             client.heard_at = now.mono_ms;
@@ -268,8 +272,7 @@ impl World {
                     let options = &self.rooms[client.room].options;
                     options.outbox_bytes_max + PAYLOAD_MAX + BESIDE_BYTES
                 }
-                // What a native member is left with is not judged yet.
-                Kind::Native => OUTBOX_BYTES_MAX,
+                Kind::Native => self.bound_of_native(client),
                 Kind::Poster => OUTBOX_HIGH_WATER_BYTES + BESIDE_BYTES,
             })
             .sum();
@@ -277,6 +280,23 @@ impl World {
         hold(Law::Alone, queued <= bound as u64, || {
             format!("loop {at} has {queued} bytes queued, its blocked members may have {bound}")
         })
+    }
+
+    /// What may wait for a native client: as much as its most generous room lets it have, a frame
+    /// that was begun, and the answers that it asked for.
+    fn bound_of_native(&self, client: &Client) -> usize {
+        let Some(native) = client.native.as_deref() else { return 0 };
+        let rooms = self.rooms.iter().map(|room| room.options.outbox_bytes_max);
+        let answers = native.waiting.values().map(|asked| match asked {
+            Asked::Join { room, .. } | Asked::Page { room } => {
+                self.rooms[*room].options.history.bytes_max + 2 * BESIDE_BYTES
+            }
+            Asked::Say { .. } | Asked::Leave { .. } => ANSWER_BYTES,
+            Asked::Other => BESIDE_BYTES,
+        });
+        let acks: usize = native.stays.iter().map(|stay| stay.silent.len() * ANSWER_BYTES).sum();
+        let frame = PAYLOAD_MAX;
+        rooms.max().unwrap_or(0) + answers.sum::<usize>() + acks + frame + BESIDE_BYTES
     }
 }
 

@@ -154,11 +154,11 @@ impl Asked {
         size_of::<Self>() + self.id.as_ref().map_or(0, |id| id.len()) + brought
     }
 
-    /// The bytes of credit that it takes; leaves take none, and sessions, of which each connection
-    /// has one.
+    /// The bytes of credit that it takes; leaves take none, nor do sessions and users that come and
+    /// go, of which each connection has one.
     pub(crate) fn spends(&self) -> Option<usize> {
         match self.what {
-            What::Leave { .. } | What::Offline | What::Session(_) => None,
+            What::Leave { .. } | What::Online | What::Offline | What::Session(_) => None,
             What::Join(_)
             | What::Create { .. }
             | What::Typing { .. }
@@ -166,7 +166,6 @@ impl Asked {
             | What::Info { .. }
             | What::Members { .. }
             | What::History { .. }
-            | What::Online
             | What::Status { .. }
             | What::StatusIn { .. }
             | What::Watch { .. }
@@ -212,5 +211,21 @@ impl Say {
         let (sender, rest) = bytes.split_at_checked(sender).unwrap_or_default();
         let (id, dedupe) = rest.split_at_checked(id).unwrap_or_default();
         Words { sender, id, dedupe }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::SessionId;
+
+    #[test]
+    fn a_connection_that_begins_spends_no_credit_as_it_does_not_wait_for_any() {
+        let user = Arc::new(User::guest(1));
+        let key = ConnKey { index: 0, generation: 0 };
+        for what in [What::Online, What::Session(SessionAsk::Begin(SessionId(1)))] {
+            let asked = Asked { key, id: None, user: Arc::clone(&user), tag: 0, what };
+            assert_eq!(asked.spends(), None, "{asked:?}");
+        }
     }
 }

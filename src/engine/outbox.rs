@@ -145,8 +145,8 @@ impl Outbox {
         self.bytes as usize
     }
 
-    /// Bytes queued but for those of answers: what a room's bound is held against. What a connection
-    /// asked for does not make it slow.
+    /// Bytes queued but for those of answers: what a room's bound is held against. What a
+    /// connection asked for does not make it slow.
     pub(crate) const fn room_bytes(&self) -> usize {
         (self.bytes - self.answer_bytes) as usize
     }

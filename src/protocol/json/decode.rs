@@ -72,7 +72,8 @@ fn read<'a>(fields: &mut Fields<'a>, payload: &'a [u8]) -> Result<(), Wrong> {
 }
 
 fn request<'a>(fields: &Fields<'a>) -> Result<Request<'a>, Wrong> {
-    Ok(Request { id: id(fields)?, ask: ask(fields)? })
+    let request = Request { id: id(fields)?, ask: ask(fields)? };
+    fields.check().map(|()| request)
 }
 
 fn id<'a>(fields: &Fields<'a>) -> Result<Option<RequestId<'a>>, Wrong> {

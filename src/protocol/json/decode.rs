@@ -116,7 +116,9 @@ fn ask<'a>(fields: &Fields<'a>) -> Result<Ask<'a>, Wrong> {
                 needed(fields.user(Field::User)?, Field::User, "the id of who is to get it")?;
             Ask::Direct { user, content: content(fields)? }
         }
-        "broadcast" => Ask::Broadcast { content: content(fields)? },
+        "broadcast" => {
+            Ask::Broadcast { content: content(fields)?, echo: fields.flag(Field::Echo)? }
+        }
         "typing" => {
             let is_typing = fields.flag(Field::IsTyping)?;
             let is_typing = needed(is_typing, Field::IsTyping, "`true` or `false`")?;

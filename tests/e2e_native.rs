@@ -13,6 +13,7 @@ use e2e::native::{Came, Native, ask_to_open, records, seq, seqs};
 use e2e::wait::until;
 use fanfare::broker::{PayloadKind, RoomHandle};
 use fanfare::protocol::binary::{self, Op};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -43,6 +44,11 @@ compression = "off"
 [[rooms]]
 pattern = "price:*"
 last_value = true
+
+[[rooms]]
+pattern = "feed:*"
+batch_messages_max = 9
+batch_interval = "10s"
 "#;
 
 fn broker(loops: &str) -> Broker {
@@ -60,6 +66,7 @@ fn every_mistake_is_told_and_the_connection_is_kept() {
         ("[]".to_owned(), "bad-json", None),
         (String::new(), "bad-json", None),
         (r#"{"type":"ping","type":"ping"}"#.to_owned(), "bad-json", Some("type")),
+        (r#"{"type":"leave-room","room":"a","roomId":"a"}"#.to_owned(), "bad-json", Some("room")),
         (r#"{"type":"ping","x":1e999}"#.to_owned(), "bad-json", None),
         (format!("{}{}", "[".repeat(5_000), "]".repeat(5_000)), "bad-json", None),
         (r#"{"a":"b"}"#.to_owned(), "bad-field", Some("type")),
@@ -246,6 +253,55 @@ fn a_newcomer_gets_the_last_value_where_the_room_says_so() {
         seqs(&two.join_with(&json!({ "room": "price:oil", "history": 2 }))["messages"]),
         [2, 3]
     );
+}
+
+#[test]
+fn what_waits_for_a_batch_is_sent_before_a_shutdown_closes_anyone() {
+    for loops in ["1", "2"] {
+        let broker = broker(loops);
+        // Some live on each loop, and some rooms too.
+        let mut members: Vec<Native> = (0..8).map(|_| Native::open(&broker)).collect();
+        let rooms = ["feed:1", "feed:2", "feed:3", "feed:4"];
+        for member in &mut members {
+            assert_eq!(member.ask(&json!({ "type": "hello", "batch": true }))["batch"], true);
+            for room in rooms {
+                member.join(room);
+            }
+        }
+        for (member, room) in members.iter_mut().zip(rooms) {
+            let say = json!({ "type": "room-message", "room": room, "content": room });
+            assert_eq!(seq(&member.ask(&say)), 1);
+        }
+        broker.signal(Signal::TERM);
+        for member in &mut members {
+            let mut heard = BTreeSet::new();
+            while heard.len() < rooms.len() {
+                let batch = member.next();
+                assert_eq!(batch["type"], "message-batch", "{batch}");
+                heard.insert(batch["messages"][0]["content"].to_string());
+            }
+            assert_eq!(member.next()["type"], "advice");
+            assert_eq!(member.came(), Came::Close(Some(1001)));
+        }
+    }
+}
+
+#[test]
+fn what_a_request_does_not_know_is_passed_over() {
+    let broker = broker("1");
+    let mut ada = Native::open_as(&broker, "ada");
+    // Names of a field that this request does not have, whatever they say.
+    ada.send_text(r#"{"type":"ping","id":1,"text":1,"data":2,"room":[],"later":{"x":null}}"#);
+    assert_eq!(ada.next(), json!({ "type": "pong", "id": 1 }));
+    ada.join("lobby");
+    let forged = json!({ "type": "room-message", "room": "lobby", "content": 1, "seq": 99,
+        "epoch": "ffffffffffffffff", "time": 1, "sender": { "id": "root" }, "user": "root" });
+    let ack = ada.ask(&forged);
+    assert_eq!(seq(&ack), 1);
+    let message = &ada.next_messages(1)[0];
+    assert_eq!((seq(message), &message["epoch"]), (1, &ack["epoch"]));
+    assert_eq!(message["sender"], json!({ "id": "ada", "username": "ada" }));
+    assert!(message["time"].as_u64() > Some(1), "{message}");
 }
 
 #[test]

@@ -210,6 +210,11 @@ fn a_broadcast_needs_the_role_and_reaches_every_native_connection() {
         assert_eq!(others[0].until("admin-message")["content"], "hear, hear");
         assert_eq!(root.until("admin-message")["sender"]["id"], "root");
         assert_eq!(root.rest(), [] as [Value; 0], "without an id there is no ack");
+        let mut apart = Person::connect(broker.address(), "root");
+        root.send(&json!({ "type": "broadcast", "content": 1, "echo": false, "id": "b" }));
+        assert_eq!(root.next(), json!({ "type": "ack", "id": "b", "receivers": 4 }));
+        assert_eq!(root.rest(), [] as [Value; 0], "without echo it does not get its own");
+        assert_eq!(apart.next()["type"], "admin-message", "that is about the connection alone");
     });
 }
 

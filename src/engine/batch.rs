@@ -6,6 +6,7 @@
 //! join's reply comes before what the newcomer gets).
 
 use super::asks::Asked;
+use super::staging::LeftOut;
 use super::told::Notice;
 use crate::broker::{
     CommandError, ConnKey, Encoding, ErrorCode, LoopId, Parked, PayloadKind, Piece, Published,
@@ -327,8 +328,8 @@ pub(crate) enum Topic {
     Rooms { prefix: Box<str>, after: Option<Box<str>>, limit: usize },
     /// A page of the users at home there.
     Users { after: Option<Box<str>>, limit: usize },
-    /// To pass this frame on to all native connections.
-    Broadcast(Arc<Vec<u8>>),
+    /// To pass this frame on to all native connections, or to all but one.
+    Broadcast { frame: Arc<Vec<u8>>, left_out: LeftOut },
 }
 
 /// One loop's answer.
@@ -348,7 +349,7 @@ impl Question {
     /// What it brings along beside itself.
     fn extra_bytes(&self) -> usize {
         match self {
-            Self::Ask { what: Topic::Broadcast(frame), .. } => frame.len(),
+            Self::Ask { what: Topic::Broadcast { frame, .. }, .. } => frame.len(),
             Self::Ask { what: Topic::Health | Topic::Metrics, .. } => 0,
             Self::Ask { what: Topic::Rooms { .. } | Topic::Users { .. }, .. } => 0,
             Self::Answer { answer: Answer::Alive | Answer::Told(_), .. } => 0,

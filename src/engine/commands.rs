@@ -430,7 +430,11 @@ impl Shard {
                     Topic::Users { after, limit } => {
                         Answer::Users(self.directory.page(after.as_deref(), limit + 1))
                     }
-                    Topic::Broadcast(frame) => Answer::Told(self.tell_everyone(frame, now)),
+                    Topic::Broadcast { frame, left_out } => {
+                        let here = left_out.filter(|(id, _)| *id == self.id);
+                        let left_out = here.map(|(_, key)| key);
+                        Answer::Told(self.tell_everyone(frame, left_out, now))
+                    }
                 };
                 if let Some(batch) = self.outgoing.get_mut(from.index()) {
                     batch.push_question(Question::Answer { id, answer });

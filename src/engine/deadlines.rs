@@ -18,6 +18,10 @@ use crate::ws;
 /// A drain takes at most this long per connection, however long its window.
 pub(super) const DRAIN_SPREAD_PER_CONN_MS: u64 = 1;
 
+/// Native connections are closed so much later: what homes hold back for batches is sent as a drain
+/// begins, and has to come first. Of two steps of the wheel, one is whole.
+pub(super) const DRAIN_LEAD_MS: u64 = 2 * TICK_MS;
+
 /// What a deadline means for its connection.
 enum Verdict {
     /// It came too early: the next one is at that tick.

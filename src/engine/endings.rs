@@ -3,7 +3,7 @@
 //! Invariants: an ending is decided once, and its first reason stands; whoever ends has left its
 //! room before the call returns; nothing follows a close frame.
 
-use super::deadlines::DRAIN_SPREAD_PER_CONN_MS;
+use super::deadlines::{DRAIN_LEAD_MS, DRAIN_SPREAD_PER_CONN_MS};
 use super::session::{Membership, Pause, Phase};
 use super::shard::{Action, Notice, Shard};
 use super::timers::tick_of;
@@ -37,8 +37,12 @@ impl Shard {
                     self.counters.connections_refused += 1;
                     self.refuse(key, &api::draining(), SendBody::Yes, now);
                 }
-                Phase::Raw(_) | Phase::Native(_) | Phase::Echo(_) => {
+                Phase::Raw(_) | Phase::Echo(_) => {
                     let due = now.mono_ms + window * nth / count;
+                    self.timers.set(index, tick_of(due));
+                }
+                Phase::Native(_) => {
+                    let due = now.mono_ms + DRAIN_LEAD_MS + window * nth / count;
                     self.timers.set(index, tick_of(due));
                 }
                 Phase::Head(_)
@@ -244,9 +248,10 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
+    use super::super::deadlines::{DRAIN_LEAD_MS, DRAIN_SPREAD_PER_CONN_MS};
     use super::super::rig::Rig;
     use super::super::shard::Action;
-    use crate::broker::{Disconnect, RoomOptions};
+    use crate::broker::{BatchOptions, Disconnect, RoomOptions};
     use crate::ws::{Opcode, push_masked_frame};
 
     #[test]
@@ -267,6 +272,36 @@ mod tests {
         rig.read_all(key);
         let ends: Vec<Action> = std::iter::from_fn(|| rig.shard.poll_action()).collect();
         assert!(matches!(ends[..], [.., Action::Shutdown(_) | Action::Close { .. }]), "{ends:?}");
+    }
+
+    #[test]
+    fn what_waits_for_a_batch_as_a_drain_begins_comes_before_the_close() {
+        let batch = BatchOptions { messages_max: 9, interval_ms: 10_000 };
+        let mut rig = Rig::new(RoomOptions { batch, ..RoomOptions::default() });
+        let key = rig.ask_for("/ws");
+        let mut sent = Vec::new();
+        for request in [
+            r#"{"type":"hello","batch":true}"#,
+            r#"{"type":"join-room","room":"a"}"#,
+            r#"{"type":"room-message","room":"a","content":1}"#,
+        ] {
+            push_masked_frame(&mut sent, Opcode::Text, request.as_bytes(), [1, 2, 3, 4]);
+        }
+        let mut told = String::new();
+        let mut tick = |rig: &mut Rig| {
+            rig.shard.handle_deadlines(rig.now);
+            rig.shard.end_tick(rig.now);
+            told.push_str(&String::from_utf8_lossy(&rig.read_all(key)));
+            told.clone()
+        };
+        rig.shard.handle_bytes(key, &mut sent, rig.now);
+        tick(&mut rig);
+        assert!(!tick(&mut rig).contains("message-batch"));
+        rig.shard.handle_drain(rig.now);
+        assert!(tick(&mut rig).contains("message-batch"));
+        rig.now = rig.now.plus_ms(DRAIN_LEAD_MS + DRAIN_SPREAD_PER_CONN_MS);
+        let told = tick(&mut rig);
+        assert!(told.find("message-batch") < told.find("advice"), "{told}");
     }
 
     #[test]

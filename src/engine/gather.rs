@@ -135,7 +135,7 @@ impl Shard {
         match what {
             // Sums that lack a loop would go backwards.
             Topic::Health | Topic::Metrics if !missing.is_empty() => api::unhealthy(missing),
-            Topic::Broadcast(_) if !missing.is_empty() => api::unanswered(missing),
+            Topic::Broadcast { .. } if !missing.is_empty() => api::unanswered(missing),
             Topic::Health => api::healthy(usize::from(self.loops)),
             Topic::Metrics => {
                 let facts = observe::ProcessFacts {
@@ -145,7 +145,7 @@ impl Shard {
                 };
                 api::metrics(observe::render(&counted(answers), &facts))
             }
-            Topic::Broadcast(_) => api::told(told(answers)),
+            Topic::Broadcast { .. } => api::told(told(answers)),
             Topic::Rooms { .. } | Topic::Users { .. } => {
                 debug_assert!(false, "no request asks for that");
                 api::unanswered(missing)
@@ -176,7 +176,7 @@ impl Shard {
                 let entries = users.iter().map(|(_, entry)| entry);
                 self.answer_now(key, |out| json::push_online_users(out, id, entries, more));
             }
-            Topic::Broadcast(_) => {
+            Topic::Broadcast { .. } => {
                 self.answer_now(key, |out| json::push_ack_receivers(out, id, told(answers)));
             }
             Topic::Health | Topic::Metrics => debug_assert!(false, "no client asks for that"),

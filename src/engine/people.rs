@@ -41,7 +41,9 @@ impl Shard {
             Ask::Direct { user, content } => {
                 self.handle_direct(key, native, id, (&user, content), now)
             }
-            Ask::Broadcast { content } => self.handle_broadcast(key, native, id, content, now),
+            Ask::Broadcast { content, echo } => {
+                self.handle_broadcast(key, native, id, (content, echo.unwrap_or(true)), now)
+            }
             Ask::Presence { status, info } => {
                 self.handle_presence(key, native, (status, info), now)
             }
@@ -103,7 +105,7 @@ impl Shard {
         key: ConnKey,
         native: &mut Native,
         id: Option<RequestId<'_>>,
-        content: &str,
+        (content, echo): (&str, bool),
         now: Now,
     ) -> Go {
         match native.user.role() {
@@ -118,7 +120,9 @@ impl Shard {
             return Go::On;
         }
         let frame = admin_message(&native.sender, content.as_bytes(), now);
-        self.ask_everywhere(key, native, (id, id.is_some()), Topic::Broadcast(frame), now)
+        let left_out = (!echo).then_some((self.id, key));
+        let topic = Topic::Broadcast { frame, left_out };
+        self.ask_everywhere(key, native, (id, id.is_some()), topic, now)
     }
 
     /// Whether content that goes to no room is short enough; if not, that was said.
@@ -334,8 +338,14 @@ impl Shard {
         page.map(|(name, members)| (name.clone(), members)).collect()
     }
 
-    /// Passes a frame on to every native connection of this loop; how many there are.
-    pub(super) fn tell_everyone(&mut self, frame: Arc<Vec<u8>>, now: Now) -> u32 {
+    /// Passes a frame on to every native connection of this loop but the one that is left out; how
+    /// many there are.
+    pub(super) fn tell_everyone(
+        &mut self,
+        frame: Arc<Vec<u8>>,
+        left_out: Option<ConnKey>,
+        now: Now,
+    ) -> u32 {
         let natives: Vec<ConnKey> = self
             .sessions
             .keys()
@@ -344,6 +354,7 @@ impl Shard {
                 session.is_some_and(|session| matches!(session.phase, Phase::Native(_)))
             })
             .map(|(index, generation)| ConnKey { index, generation })
+            .filter(|key| left_out != Some(*key))
             .collect();
         let told = self.push_to_all(&natives, frame, Notice::Kept);
         self.end_doomed(now);

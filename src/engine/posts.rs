@@ -100,7 +100,8 @@ impl Shard {
         match content(body) {
             Ok(content) => {
                 let frame = admin_message(SERVER, &content, now);
-                self.gather(key, exchange, Topic::Broadcast(frame), now);
+                let topic = Topic::Broadcast { frame, left_out: None };
+                self.gather(key, exchange, topic, now);
             }
             Err(response) => self.respond(key, &response, exchange, now),
         }

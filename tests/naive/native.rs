@@ -23,8 +23,9 @@ fn check_request(request: &Request<'_>, tree: &Map<String, Value>) {
     let of = |names: &[&str]| names.iter().find_map(|name| tree.get(*name));
     let id = of(&["id"]).filter(|id| !id.is_null());
     assert_eq!(request.id.map(|id| tree_of(id.json())).as_ref(), id);
-    if let Ask::Publish { content, .. } | Ask::Direct { content, .. } | Ask::Broadcast { content } =
-        &request.ask
+    if let Ask::Publish { content, .. }
+    | Ask::Direct { content, .. }
+    | Ask::Broadcast { content, .. } = &request.ask
     {
         assert_eq!(Some(&tree_of(content)), of(&["content", "text", "data", "message"]));
     }

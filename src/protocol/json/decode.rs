@@ -72,7 +72,8 @@ fn read<'a>(fields: &mut Fields<'a>, payload: &'a [u8]) -> Result<(), Wrong> {
 }
 
 fn request<'a>(fields: &Fields<'a>) -> Result<Request<'a>, Wrong> {
-    Ok(Request { id: id(fields)?, ask: ask(fields)? })
+    let request = Request { id: id(fields)?, ask: ask(fields)? };
+    fields.check().map(|()| request)
 }
 
 fn id<'a>(fields: &Fields<'a>) -> Result<Option<RequestId<'a>>, Wrong> {
@@ -115,7 +116,9 @@ fn ask<'a>(fields: &Fields<'a>) -> Result<Ask<'a>, Wrong> {
                 needed(fields.user(Field::User)?, Field::User, "the id of who is to get it")?;
             Ask::Direct { user, content: content(fields)? }
         }
-        "broadcast" => Ask::Broadcast { content: content(fields)? },
+        "broadcast" => {
+            Ask::Broadcast { content: content(fields)?, echo: fields.flag(Field::Echo)? }
+        }
         "typing" => {
             let is_typing = fields.flag(Field::IsTyping)?;
             let is_typing = needed(is_typing, Field::IsTyping, "`true` or `false`")?;

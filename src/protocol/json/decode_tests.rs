@@ -82,7 +82,7 @@ fn short_requests() -> Vec<(String, Ask<'static>)> {
             r#""direct-message","user":"42","content":[1]"#,
             Ask::Direct { user: "42".into(), content: "[1]" },
         ),
-        (r#""broadcast","content":null"#, Ask::Broadcast { content: "null" }),
+        (r#""broadcast","content":null"#, Ask::Broadcast { content: "null", echo: None }),
         (r#""typing","room":"a","isTyping":true"#, Ask::Typing { room: ROOM, is_typing: true }),
         (
             r#""receipt","room":"a","seq":7,"status":"read""#,

@@ -1,8 +1,9 @@
 //! The fields of a request: one flat object, each value kept as the JSON text that it is.
 //!
 //! Not here: which request wants which field (`decode`), what a value must be (`value`).
-//! Invariants: a field and its aliases are one, and none is there twice; what no request knows is
-//! skipped; a value of `null` is the same as none, but for content.
+//! Invariants: a field and its aliases are one; one that is there twice is a mistake if the request
+//! has such a field; what it does not know is skipped; a value of `null` is the same as none, but
+//! for content.
 
 use super::mistake::Wrong;
 use crate::limits::REQUEST_FIELDS_MAX;
@@ -10,6 +11,7 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor,
 };
 use serde_json::value::RawValue;
+use std::cell::Cell;
 use std::fmt;
 
 /// What a request can carry.
@@ -44,6 +46,10 @@ pub(super) enum Field {
 
 impl Field {
     const COUNT: usize = 25;
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
 
     /// The field called `name`, by its own name or by an alias.
     fn of(name: &str) -> Option<Self> {
@@ -113,7 +119,10 @@ impl Field {
 #[derive(Default)]
 pub(super) struct Fields<'a> {
     values: [Option<&'a str>; Field::COUNT],
-    twice: Option<Field>,
+    /// Fields that came again; what came first stands.
+    again: Vec<Field>,
+    /// Fields that were asked for, as bits.
+    asked: Cell<u32>,
 }
 
 impl<'a> Fields<'a> {
@@ -125,20 +134,27 @@ impl<'a> Fields<'a> {
         }
         let mut deserializer = serde_json::Deserializer::from_str(payload);
         let read = Filling(self).deserialize(&mut deserializer).and_then(|()| deserializer.end());
-        read.map_err(|error| Wrong {
-            field: self.twice.map(Field::name),
-            ..Wrong::unreadable(error.to_string())
-        })
+        read.map_err(|error| Wrong::unreadable(error.to_string()))
     }
 
     /// The field's value as it came; `null` is one.
     pub(super) fn raw(&self, field: Field) -> Option<&'a str> {
+        self.asked.set(self.asked.get() | field.bit());
         self.values.get(field as usize).copied().flatten()
     }
 
     /// The field's value, if it has one.
     pub(super) fn value(&self, field: Field) -> Option<&'a str> {
         self.raw(field).filter(|raw| *raw != "null")
+    }
+
+    /// A mistake, if one of the fields that were asked for is there twice.
+    pub(super) fn check(&self) -> Result<(), Wrong> {
+        let asked = |field: &&Field| self.asked.get() & field.bit() != 0;
+        let Some(field) = self.again.iter().find(asked) else { return Ok(()) };
+        let name = field.name();
+        let message = format!("{name} is there twice, by this name or another of its");
+        Err(Wrong { field: Some(name), ..Wrong::unreadable(message) })
     }
 }
 
@@ -174,13 +190,11 @@ impl<'de> Visitor<'de> for Filling<'_, 'de> {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            if slot.is_some() {
-                self.0.twice = Some(field);
-                let name = field.name();
-                let text = format_args!("{name} is there twice, by this name or another of its");
-                return Err(A::Error::custom(text));
+            let value = map.next_value::<&'de RawValue>()?.get();
+            match slot {
+                Some(_) => self.0.again.push(field),
+                None => *slot = Some(value),
             }
-            *slot = Some(map.next_value::<&'de RawValue>()?.get());
         }
         Ok(())
     }
@@ -238,7 +252,12 @@ mod tests {
     fn a_field_and_its_alias_are_the_same_field_twice() {
         for twice in [r#"{"room":1,"room":2}"#, r#"{"text":1,"data":2}"#, r#"{"id":null,"id":1}"#] {
             let mut fields = Fields::default();
-            let wrong = fields.read(twice).expect_err(twice);
+            fields.read(twice).expect(twice);
+            assert!(fields.check().is_ok(), "nobody has asked for it");
+            for field in [Field::Room, Field::Content, Field::Id] {
+                fields.raw(field);
+            }
+            let wrong = fields.check().expect_err(twice);
             assert!(wrong.message.contains("twice") && wrong.field.is_some(), "{wrong:?}");
         }
     }

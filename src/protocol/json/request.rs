@@ -98,6 +98,8 @@ pub enum Ask<'a> {
     Broadcast {
         /// The message.
         content: &'a str,
+        /// Whether the sender gets it too.
+        echo: Option<bool>,
     },
     /// Say that one is typing, or has stopped.
     Typing {

@@ -93,9 +93,9 @@ fn every_mistake_is_told_and_the_connection_is_kept() {
             Some("dedupe"),
         ),
         (r#"{"type":"refresh","token":"t"}"#.to_owned(), "unauthorized", None),
-        (r#"{"type":"join-room","room":"private:1"}"#.to_owned(), "forbidden", None),
+        (r#"{"type":"join-room","room":"private:1"}"#.to_owned(), "no-such-room", None),
         (r#"{"type":"create-room","room":"private:1"}"#.to_owned(), "forbidden", None),
-        (r#"{"type":"join-room","room":"closed:1"}"#.to_owned(), "forbidden", None),
+        (r#"{"type":"join-room","room":"closed:1"}"#.to_owned(), "no-such-room", None),
         (r#"{"type":"room-message","room":"a","content":1}"#.to_owned(), "not-in-room", None),
         (r#"{"type":"leave-room","room":"a"}"#.to_owned(), "not-in-room", None),
         (r#"{"type":"get-members","room":"a"}"#.to_owned(), "not-in-room", None),
@@ -122,7 +122,7 @@ fn every_mistake_is_told_and_the_connection_is_kept() {
     user.join("private:1");
     guest.join("private:1"); // It exists now.
     let closed = json!({ "type": "join-room", "room": "closed:1" });
-    assert_eq!(user.refused(&closed)["code"], "forbidden");
+    assert_eq!(user.refused(&closed)["code"], "no-such-room");
     assert_eq!(Http::connect(broker.address()).post("closed:1", "text/plain", b"x").status, 200);
     user.join("closed:1");
 }

@@ -102,7 +102,7 @@ impl Shard {
         if key.is_empty() {
             return None;
         }
-        let hash = self.room_key.name(key);
+        let hash = self.room_key.pair(user, key);
         let past = self.homes.room_mut(room)?.past.as_mut()?;
         let found = past.dedupe.find(hash, user, key, now.mono_ms);
         self.counters.repeats += u64::from(found.is_some());
@@ -132,7 +132,7 @@ impl Shard {
         if key.is_empty() {
             return;
         }
-        let hash = self.room_key.name(key);
+        let hash = self.room_key.pair(user, key);
         let Some(home) = self.homes.room_mut(room) else { return };
         let past = home.past.get_or_insert_default();
         let evicted = past.dedupe.insert(hash, user, key, published, now.mono_ms);
@@ -294,10 +294,13 @@ impl Shard {
     fn refuse_join(&mut self, asker: &Asker, join: &Join, error: CommandError) {
         self.counters.rooms_refused += 1;
         let mut frame = Vec::new();
-        push_refusal(&mut frame, asker, error, join.name.as_str());
+        let told = match error {
+            CommandError::MayNotCreate => (ErrorCode::NoSuchRoom, told_refusal(error).1),
+            CommandError::RoomLimit => told_refusal(error),
+        };
+        push_refusal(&mut frame, asker, told, join.name.as_str());
         let Some(batch) = self.outgoing.get_mut(asker.from.index()) else { return };
-        let (code, _) = told_refusal(error);
-        batch.push_refused(asker.key, (join.hash, join.ticket), code, &frame);
+        batch.push_refused(asker.key, (join.hash, join.ticket), told.0, &frame);
     }
 
     fn apply_create(
@@ -327,7 +330,7 @@ impl Shard {
                 self.counters.rooms_refused += 1;
                 let Some(batch) = self.outgoing.get_mut(asker.from.index()) else { return };
                 batch.push_text(asker.key, true, |out| {
-                    push_refusal(out, asker, error, name.as_str());
+                    push_refusal(out, asker, told_refusal(error), name.as_str());
                 });
             }
         }
@@ -498,8 +501,7 @@ fn entries(home: &HomeRoom, after: Option<&str>, limit: usize) -> (Vec<Vec<u8>>,
 }
 
 /// Appends the frame that says why a room can't be had.
-fn push_refusal(out: &mut Vec<u8>, asker: &Asker, error: CommandError, room: &str) {
-    let (code, message) = told_refusal(error);
+fn push_refusal(out: &mut Vec<u8>, asker: &Asker, (code, message): (ErrorCode, &str), room: &str) {
     push_frame_with(out, Opcode::Text, |out| {
         json::push_error(
             out,

@@ -16,6 +16,11 @@ impl HashKey {
         hasher.finish()
     }
 
+    /// The hash of two texts that clients chose, each for itself.
+    pub(crate) fn pair(self, first: &str, second: &str) -> u64 {
+        self.number(self.name(first), self.name(second))
+    }
+
     /// The `nth` number of a sequence that looks random to who does not have the key.
     pub(crate) fn number(self, sequence: u64, nth: u64) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(self.0[0], self.0[1]);

@@ -44,7 +44,7 @@ enum Work {
 /// be lowered with every gain, and raised only with a reason. (Deliveries in bursts went from 9 to
 /// 13 when rooms got a history: each message is kept as JSON, once for all members.)
 const CEILINGS: [(Work, f64); 4] = [
-    (Work::Deliver(1), 560.0),
+    (Work::Deliver(1), 525.0),
     (Work::Deliver(64), 14.0),
     (Work::PublishJson, 12_500.0),
     (Work::Visit, 21_500.0),

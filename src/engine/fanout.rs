@@ -74,7 +74,7 @@ impl Shard {
                 self.special.push((index, run.start));
                 continue;
             }
-            session.outbox.push(&mut self.nodes, whole);
+            session.outbox.push_run(&mut self.nodes, whole);
             given += 1;
             if session.dirty == Dirty::No {
                 session.dirty = kind;

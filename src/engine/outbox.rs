@@ -163,13 +163,25 @@ impl Outbox {
 
     /// Queues `chunk`, which the caller holds, behind everything else.
     pub(crate) fn push(&mut self, nodes: &mut Nodes, chunk: Chunk) {
+        self.link_last(nodes, chunk);
+        self.count(&chunk);
+    }
+
+    /// As [`Self::push`], for frames of a run.
+    pub(crate) fn push_run(&mut self, nodes: &mut Nodes, chunk: Chunk) {
+        debug_assert!(matches!(chunk.content, Content::Run(_)), "nothing else is to be counted");
+        self.link_last(nodes, chunk);
+        self.bytes += chunk.len();
+        self.messages += chunk.messages;
+    }
+
+    fn link_last(&mut self, nodes: &mut Nodes, chunk: Chunk) {
         let index = nodes.take(chunk);
         match nodes.get_mut(self.tail) {
             Some(tail) => tail.next = index,
             None => self.head = index,
         }
         self.tail = index;
-        self.count(&chunk);
     }
 
     /// Lets the last chunk go on by `more` of the same run, where that follows it in the buffer;
@@ -482,7 +494,20 @@ impl Outbox {
 
     fn pop(&mut self, nodes: &mut Nodes, buffers: &mut Buffers) {
         self.begun = false;
-        self.unlink_after(nodes, buffers, NONE, self.head);
+        let place = self.head;
+        let Some(&Node { chunk, next }) = nodes.get(place) else { return };
+        let Content::Run(_) = chunk.content else {
+            return self.unlink_after(nodes, buffers, NONE, place);
+        };
+        // What there is most of, and nothing but bytes and messages to be counted.
+        self.head = next;
+        if next == NONE {
+            self.tail = NONE;
+        }
+        self.bytes -= chunk.len();
+        self.messages -= chunk.messages;
+        nodes.give_back(place);
+        buffers.release(chunk.buffer);
     }
 
     fn count(&mut self, chunk: &Chunk) {

@@ -1,6 +1,6 @@
 //! The stable words by which a client is told what was wrong with a request.
 
-/// What was wrong; `../protocol` says it on the wire, together with a sentence for people.
+/// What was wrong. The wire has its word, and a sentence for people beside it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ErrorCode {
     /// Not one JSON object, or no record.

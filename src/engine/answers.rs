@@ -5,21 +5,22 @@
 //! room's frames of this tick (`staging`). Invariant: every request that waits for an answer gets
 //! exactly one.
 
-use super::asks::{Asked, Join, What};
-use super::batch::{JoinReply, NativeJoined, PastReply, Say, Wire};
+use super::asks::{Asked, Join, What, Words};
+use super::batch::{Batch, JoinReply, NativeJoined, PastReply, Say, Wire};
 use super::homes::{Creator, HomeRoom};
 use super::publication::Publication;
 use super::shard::Shard;
 use super::told::Notice;
 use crate::broker::{
-    CommandError, ConnKey, ErrorCode, LoopId, Now, Position, Published, Reading, RoomHandle,
-    RoomName, Unrecoverable, recover,
+    CommandError, ConnKey, ErrorCode, History, LoopId, Now, Position, Published, Reading,
+    RoomHandle, RoomName, Unrecoverable, User, recover,
 };
 use crate::limits::{HISTORY_PAGE_MESSAGES, LIST_ENTRIES_MAX};
 use crate::protocol::binary;
 use crate::protocol::json::{self, ErrorReply, RequestId};
 use crate::ws::{Opcode, push_frame_with};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 impl Shard {
     /// Numbers a native member's message, or recognises that it did so before.
@@ -81,12 +82,7 @@ impl Shard {
         }
     }
 
-    fn find_repeat(
-        &mut self,
-        say: &Say,
-        words: &super::asks::Words<'_>,
-        now: Now,
-    ) -> Option<Published> {
+    fn find_repeat(&mut self, say: &Say, words: &Words<'_>, now: Now) -> Option<Published> {
         let (user, key) =
             (std::str::from_utf8(words.sender).ok()?, std::str::from_utf8(words.dedupe).ok()?);
         self.find_key(say.room, (user, key), now)
@@ -109,13 +105,7 @@ impl Shard {
         found
     }
 
-    fn remember(
-        &mut self,
-        say: &Say,
-        words: &super::asks::Words<'_>,
-        published: Published,
-        now: Now,
-    ) {
+    fn remember(&mut self, say: &Say, words: &Words<'_>, published: Published, now: Now) {
         let user = std::str::from_utf8(words.sender).unwrap_or_default();
         let key = std::str::from_utf8(words.dedupe).unwrap_or_default();
         self.remember_key(say.room, (user, key), published, now);
@@ -214,7 +204,7 @@ impl Shard {
     fn apply_native_join(
         &mut self,
         asker: &Asker,
-        user: &std::sync::Arc<crate::broker::User>,
+        user: &Arc<User>,
         tag: u64,
         join: &Join,
         now: Now,
@@ -282,7 +272,7 @@ impl Shard {
                 options,
                 native: Some(NativeJoined {
                     ticket,
-                    user: std::sync::Arc::clone(user),
+                    user: Arc::clone(user),
                     echo,
                     proven: join.since.filter(|_| recovered).map_or(seq, |since| since.seq),
                     past: reply,
@@ -306,7 +296,7 @@ impl Shard {
     fn apply_create(
         &mut self,
         asker: &Asker,
-        user: &crate::broker::User,
+        user: &User,
         (name, hash): (&RoomName, u64),
         options: json::Created,
         now: Now,
@@ -404,7 +394,7 @@ impl Shard {
     /// Answers with one JSON object.
     pub(super) fn answer_json(&mut self, asker: &Asker, write: impl FnOnce(&Self, &mut Vec<u8>)) {
         let Some(place) = self.outgoing.get_mut(asker.from.index()) else { return };
-        let mut batch = std::mem::replace(place, super::batch::Batch::new(self.id));
+        let mut batch = std::mem::replace(place, Batch::new(self.id));
         let before = batch.texts.len();
         batch.push_text(asker.key, true, |out| {
             push_frame_with(out, Opcode::Text, |out| write(self, out));
@@ -441,7 +431,7 @@ fn newest_of(seq: u64, count: u32) -> RangeInclusive<u64> {
 
 /// The messages of a page, oldest first: those after `since`, or else the newest before `before`.
 fn page_of(
-    history: &crate::broker::History,
+    history: &History,
     (epoch, seq): (u64, u64),
     (limit, before, since): (u32, Option<u64>, Option<Position>),
 ) -> Result<RangeInclusive<u64>, Unrecoverable> {

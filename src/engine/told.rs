@@ -7,7 +7,9 @@
 use super::homes::Homes;
 use super::past::Past;
 use super::staging::{LeftOut, LineId};
-use crate::broker::{Change, Departure, Form, Now, PresenceMode, RoomHandle, Status, User};
+use crate::broker::{
+    Change, Departure, Form, Now, Presence, PresenceMode, RoomHandle, Status, User,
+};
 use crate::protocol::json;
 use crate::ws::{Opcode, push_frame_with};
 use std::cmp::Reverse;
@@ -80,8 +82,7 @@ impl Homes {
             return;
         }
         let past = home.past.get_or_insert_default();
-        let presence =
-            past.presence.get_or_insert_with(|| Box::new(crate::broker::Presence::new(&options)));
+        let presence = past.presence.get_or_insert_with(|| Box::new(Presence::new(&options)));
         let change = presence.join(user, now.unix_ms, &options);
         if change == Change::Rejoined
             && let Some(noted) = presence.note_departure(user.id(), None)

@@ -3,14 +3,12 @@
 //! Not here: keeping or changing it; what is published is what was sent. Invariant: work and memory
 //! are linear in the body, and the stack is bounded by [`JSON_DEPTH_MAX`].
 
-use crate::broker::PayloadKind;
+use crate::broker::{PayloadKind, check_json as check_value};
 use crate::http::Response;
 use crate::limits::{NOTIFICATION_BODY_BYTES_MAX, NOTIFICATION_TITLE_BYTES_MAX};
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt;
 
 /// Checks a whole body, before it is published, against the kind that the head announced.
 pub fn check_payload(kind: PayloadKind, body: &[u8]) -> Result<(), Response> {
@@ -89,60 +87,8 @@ fn check_text(body: &[u8]) -> Result<&str, Response> {
 }
 
 fn check_json(body: &str) -> Result<(), Response> {
-    let Err(error) = serde_json::from_str::<Value>(body) else { return Ok(()) };
+    let Err(error) = check_value(body) else { return Ok(()) };
     Err(Response::problem(400, &format!("the body is not one JSON value: {error}")))
-}
-
-/// Any JSON value, looked at and forgotten. Unlike `IgnoredAny`, which skips what is nested without
-/// counting, it comes under the parser's bound on depth.
-struct Value;
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for Value {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while let Some(Self) = items.next_element()? {}
-        Ok(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
-        while let Some((IgnoredAny, Self)) = entries.next_entry()? {}
-        Ok(self)
-    }
 }
 
 #[cfg(test)]

@@ -149,7 +149,10 @@ impl Shard {
             | Ask::Rooms { .. }
             | Ask::OnlineUsers { .. }
             | Ask::Ping
-            | Ask::Heartbeat => Go::On,
+            | Ask::Heartbeat => {
+                debug_assert!(false, "it is about no room's home");
+                Go::On
+            }
         }
     }
 

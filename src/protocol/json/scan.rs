@@ -6,9 +6,8 @@
 //! [`Look::Plain`] only where a strict parse would say no more than a lenient one.
 
 use super::mistake::Wrong;
+use crate::broker::check_json;
 use crate::limits::REQUEST_DEPTH_MAX;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use std::fmt;
 
 /// Digits in a row from which a number may be beyond all doubles; 309 is the least.
 const DIGITS_SUSPICIOUS: usize = 256;
@@ -88,61 +87,7 @@ fn skip_string<'a>(rest: &mut impl Iterator<Item = &'a u8>) -> bool {
 
 /// Reads all values within `payload`, to learn whether that can be done.
 pub(super) fn read_strictly(payload: &str) -> Result<(), Wrong> {
-    match serde_json::from_str::<Value>(payload) {
-        Ok(Value) => Ok(()),
-        Err(error) => Err(Wrong::unreadable(error.to_string())),
-    }
-}
-
-/// Any JSON value, looked at and forgotten.
-struct Value;
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for Value {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while let Some(Self) = items.next_element()? {}
-        Ok(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
-        while let Some((IgnoredAny, Self)) = entries.next_entry()? {}
-        Ok(self)
-    }
+    check_json(payload).map_err(|error| Wrong::unreadable(error.to_string()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use super::mistake::{Mistake, Wrong};
 use super::request::{Ask, Created, Hello, Request, RequestId};
 use super::scan::{Look, look, read_strictly};
 use super::value;
-use crate::broker::{BadRoomName, ErrorCode, Overflow, PresenceMode, ReceiptStatus, Status};
+use crate::broker::{
+    BadRoomName, ErrorCode, Overflow, PresenceMode, ReceiptStatus, Status, check_json,
+};
 use crate::limits::{
     LIST_ENTRIES_MAX, PRESENCE_INFO_BYTES_MAX, REQUEST_DEPTH_MAX, REQUEST_ID_BYTES_MAX,
 };
@@ -54,7 +56,9 @@ pub fn decode(payload: &[u8]) -> Result<Request<'_>, Mistake<'_>> {
     let mut fields = Fields::default();
     let request = read(&mut fields, payload).and_then(|()| request(&fields));
     request.map_err(|Wrong { code, field, message }| {
-        let (id, room) = (id(&fields).ok().flatten(), fields.room().ok().flatten());
+        // The id itself may be what no parser takes.
+        let id = id(&fields).ok().flatten().filter(|id| check_json(id.json()).is_ok());
+        let room = fields.room().ok().flatten();
         Mistake { code, field, message, id, room }
     })
 }

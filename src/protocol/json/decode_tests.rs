@@ -280,6 +280,15 @@ fn an_unknown_type_is_told_the_known_ones() {
 }
 
 #[test]
+fn an_id_that_is_no_json_is_not_told_again() {
+    for id in [r#""\ude00""#, "1e999"] {
+        let json = format!(r#"{{"type":"ping","id":{id}}}"#);
+        let wrong = mistake(&json);
+        assert_eq!((wrong.code, wrong.id), (ErrorCode::BadJson, None), "{id}");
+    }
+}
+
+#[test]
 fn a_hello_names_so_many_positions_and_no_more() {
     let hello = |count: usize| {
         let positions: Vec<String> = (0..count).map(|n| format!("\"r{n}\":{HERE_JSON}")).collect();

@@ -224,6 +224,90 @@ pub const ADMINS_MAX: usize = 1_024;
 /// devices are missed. Too high: one message to a user is a burst.
 pub const CONNECTIONS_PER_USER_MAX: usize = 256;
 
+// --- identity, permission, rates ------------------------------------------------------------
+
+/// Default for the longest token. Too low: tokens that list many rooms are refused. Too high:
+/// checking noise costs time.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// The longest token that may be configured: it comes in a request's head. Too low: tokens that
+/// list many rooms. Too high: what a head can't hold.
+pub const TOKEN_BYTES_CEILING: usize = 12 * 1024;
+/// Default for what clocks may differ by. Too low: fresh tokens are refused. Too high: ended ones
+/// are let in.
+pub const TOKEN_LEEWAY_S: u64 = 5;
+/// The most that may be configured. Too low: bad clocks. Too high: ended tokens are let in.
+pub const TOKEN_LEEWAY_S_MAX: u64 = 30;
+/// Roles of one token. Too low: large organisations. Too high: time at the door.
+pub const TOKEN_ROLES_MAX: usize = 32;
+/// Patterns of rooms in one claim, or in one role. Too low: lists of rooms. Too high: time of each
+/// join.
+pub const TOKEN_PATTERNS_MAX: usize = 256;
+/// Rooms that a token lets its connection into from the start. Too low: rooms that clients join
+/// themselves. Too high: a burst of joins.
+pub const TOKEN_AUTOJOIN_MAX: usize = 64;
+/// Keys of one set. Too low: rotations. Too high: a search at the door.
+pub const TOKEN_KEYS_MAX: usize = 64;
+/// A set of keys as it is read. Too low: sets with certificates. Too high: memory for noise.
+pub const JWKS_BYTES_MAX: usize = 256 * 1024;
+/// Default time after which a set of keys is fetched again. Too low: load on its server. Too high:
+/// withdrawn keys live on.
+pub const JWKS_REFRESH_MS: u64 = 5 * 60 * 1000;
+/// Time for fetching a set of keys. Too low: slow servers. Too high: a start that hangs.
+pub const JWKS_TIMEOUT_MS: u64 = 10_000;
+/// The longest pause after fetching a set of keys has failed. Too low: load on a server in trouble.
+/// Too high: new keys come late.
+pub const JWKS_BACK_OFF_MS_MAX: u64 = 60_000;
+/// Default time for the `auth` message. Too low: slow networks fail. Too high: strangers hold
+/// connections.
+pub const AUTH_TIMEOUT_MS: u64 = 10_000;
+/// Time before a token's end at which its connection is told. Too low: no time to get a new one.
+/// Too high: short tokens are always about to end.
+pub const TOKEN_WARNING_MS: u64 = 30_000;
+/// Revocations in force. Too low: large clean-ups are refused. Too high: memory on each loop.
+pub const REVOCATIONS_MAX: usize = 65_536;
+/// Roles that a configuration may describe. Too low: large organisations. Too high: nothing but a
+/// slip.
+pub const ROLES_MAX: usize = 256;
+/// Origins that may be allowed. Too low: many sites. Too high: the scan at each handshake shows.
+pub const ORIGINS_MAX: usize = 256;
+/// Keys of servers. Too low: rotations. Too high: nothing but a slip.
+pub const API_KEYS_MAX: usize = 16;
+/// Users that may log in with a password. Too low: a team doesn't fit. Too high: nothing but a
+/// slip.
+pub const LOGIN_USERS_MAX: usize = 1_024;
+/// Default life of a token that is issued for a password. Too low: people log in again. Too high:
+/// who left stays.
+pub const LOGIN_TTL_MS: u64 = 24 * 60 * 60 * 1000;
+/// Logins that wait for their password to be checked. Too low: a class that logs in at once. Too
+/// high: answers come late.
+pub const LOGINS_QUEUED_MAX: usize = 64;
+/// Logins by one user, good or bad, in one minute. Too low: slips of the finger. Too high:
+/// guessing.
+pub const LOGINS_PER_MINUTE_MAX: u32 = 10;
+/// How much of a user's or an address's rate its home lends a loop at a time. Too low: loops ask
+/// for each message. Too high: what one loop holds the others miss.
+pub const RATE_LOAN_MS: u64 = 100;
+/// How much of its rate a bucket holds when it is full. Too low: honest bursts are refused. Too
+/// high: a burst is a flood.
+pub const RATE_BURST_MS: u64 = 1_000;
+/// Refusals in a row after which a connection is closed. Too low: clients have no time to see the
+/// error. Too high: who does not listen goes on.
+pub const RATE_VIOLATIONS_MAX: u32 = 10;
+/// A header of the PROXY protocol, extensions included. Too low: proxies that say much. Too high:
+/// memory for strangers.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4_096;
+/// Hops of `X-Forwarded-For` or `Forwarded` that are looked at. Too low: long chains of proxies.
+/// Too high: time for noise.
+pub const FORWARDED_HOPS_MAX: usize = 64;
+/// Of the memory that there is, how much may be in use before new work is refused. Too low: memory
+/// lies idle. Too high: the kernel kills.
+pub const MEMORY_PERCENT_MAX: u64 = 90;
+/// How often memory is looked at. Too low: system calls. Too high: a burst is seen late.
+pub const MEMORY_SAMPLE_MS: u64 = 250;
+/// Slow members closed at a time while memory is short. Too low: the kernel is faster. Too high:
+/// more than needed.
+pub const SHED_PER_TICK_MAX: usize = 16;
+
 // --- loops and links -----------------------------------------------------------------------
 
 /// Loops of one process. Too low: large machines idle. Too high: a room's table of loops grows.

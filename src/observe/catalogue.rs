@@ -150,6 +150,48 @@ pub(super) const METRICS: &[Metric] = &[
     }),
     count("sessions_ended", "Native sessions that nobody came back for.", |sum| sum.sessions_ended),
     sum("users_online", "Users with a native connection, of this node.", |sum| sum.users_online),
+    // Who comes in, and how often.
+    count("tokens_accepted", "Tokens that let someone in, or stay.", |sum| sum.tokens_accepted),
+    count("tokens_refused", "Tokens that did not.", |sum| sum.tokens_refused),
+    count("tokens_expired", "WebSockets closed because their token had expired.", |sum| {
+        sum.tokens_expired
+    }),
+    count("tokens_revoked", "WebSockets closed because their token was revoked.", |sum| {
+        sum.tokens_revoked
+    }),
+    sum("revocations", "Revocations in force.", |sum| sum.revocations),
+    count("auth_timeouts", "Native connections closed because no token came in time.", |sum| {
+        sum.auth_timeouts
+    }),
+    count("requests_forbidden", "Requests refused for want of a grant.", |sum| {
+        sum.requests_forbidden
+    }),
+    count("origins_refused", "Requests refused because of the page that they came from.", |sum| {
+        sum.origins_refused
+    }),
+    count("logins_refused", "Logins refused.", |sum| sum.logins_refused),
+    sum("addresses", "Addresses whose connections are counted.", |sum| sum.addresses),
+    count("addresses_refused", "Connections refused because their address had too many.", |sum| {
+        sum.addresses_refused
+    }),
+    count(
+        "proxy_headers_refused",
+        "Connections closed for what they said, or left out, by the PROXY protocol.",
+        |sum| sum.proxy_headers_refused,
+    ),
+    count("accepts_limited", "Connections refused because too many came at once.", |sum| {
+        sum.accepts_limited
+    }),
+    sum("buckets", "Users and addresses whose messages are counted.", |sum| sum.buckets),
+    count("rate_limited", "Messages and requests refused because too many came.", |sum| {
+        sum.rate_limited
+    }),
+    count("pressure_refused", "Connections and rooms refused because memory was short.", |sum| {
+        sum.pressure_refused
+    }),
+    count("pressure_shed", "Slow members closed because memory was short.", |sum| {
+        sum.pressure_shed
+    }),
     // Compression.
     count("upgrades_compressed", "Upgrades that agreed on permessage-deflate.", |sum| {
         sum.upgrades_compressed

@@ -163,6 +163,40 @@ pub struct Counters {
     pub sessions_parked: u64,
     /// Users with a native connection, of this node.
     pub users_online: u64,
+    /// Tokens that let someone in, or stay.
+    pub tokens_accepted: u64,
+    /// Tokens that did not.
+    pub tokens_refused: u64,
+    /// WebSockets closed because their token had expired.
+    pub tokens_expired: u64,
+    /// WebSockets closed because their token was revoked.
+    pub tokens_revoked: u64,
+    /// Gauge: revocations in force.
+    pub revocations: u64,
+    /// Native connections closed because no token came in time.
+    pub auth_timeouts: u64,
+    /// Requests refused for want of a grant.
+    pub requests_forbidden: u64,
+    /// Requests refused because of the page that they came from.
+    pub origins_refused: u64,
+    /// Logins refused.
+    pub logins_refused: u64,
+    /// Gauge: addresses whose connections are counted.
+    pub addresses: u64,
+    /// Connections refused because their address had too many.
+    pub addresses_refused: u64,
+    /// Connections closed for what they said, or left out, by the PROXY protocol.
+    pub proxy_headers_refused: u64,
+    /// Connections refused because too many came at once.
+    pub accepts_limited: u64,
+    /// Gauge: users and addresses whose messages are counted.
+    pub buckets: u64,
+    /// Messages and requests refused because too many came.
+    pub rate_limited: u64,
+    /// Connections and rooms refused because memory was short.
+    pub pressure_refused: u64,
+    /// Slow members closed because memory was short.
+    pub pressure_shed: u64,
     /// Messages compressed, each once for all who get it.
     pub deflated_messages: u64,
     /// Bytes of those messages before.
@@ -256,6 +290,23 @@ impl Counters {
             sessions_ended,
             sessions_parked,
             users_online,
+            tokens_accepted,
+            tokens_refused,
+            tokens_expired,
+            tokens_revoked,
+            revocations,
+            auth_timeouts,
+            requests_forbidden,
+            origins_refused,
+            logins_refused,
+            addresses,
+            addresses_refused,
+            proxy_headers_refused,
+            accepts_limited,
+            buckets,
+            rate_limited,
+            pressure_refused,
+            pressure_shed,
             deflated_messages,
             deflate_bytes_in,
             deflate_bytes_out,
@@ -322,6 +373,23 @@ impl Counters {
             sessions_ended,
             sessions_parked,
             users_online,
+            tokens_accepted,
+            tokens_refused,
+            tokens_expired,
+            tokens_revoked,
+            revocations,
+            auth_timeouts,
+            requests_forbidden,
+            origins_refused,
+            logins_refused,
+            addresses,
+            addresses_refused,
+            proxy_headers_refused,
+            accepts_limited,
+            buckets,
+            rate_limited,
+            pressure_refused,
+            pressure_shed,
             deflated_messages,
             deflate_bytes_in,
             deflate_bytes_out,

@@ -40,6 +40,11 @@ impl User {
         Self::check(raw, USER_ID_BYTES_MAX).map(|()| raw)
     }
 
+    /// Whether the id is one that the broker itself gives: nobody else may go by it.
+    pub fn is_reserved(id: &str) -> bool {
+        id == "server" || id.starts_with("guest-")
+    }
+
     /// The user that stands for a connection without an identity; `number` is drawn for it alone.
     pub fn guest(number: u64) -> Self {
         let id = format!("guest-{number:016x}").into_boxed_str();
@@ -112,5 +117,7 @@ mod tests {
     fn guests_differ_by_their_number() {
         assert_eq!(User::guest(0xf00d).id(), "guest-000000000000f00d");
         assert!(User::check_id(User::guest(u64::MAX).id()).is_ok());
+        assert!(User::is_reserved(User::guest(7).id()) && User::is_reserved("server"));
+        assert!(!User::is_reserved("guest") && !User::is_reserved("servers"));
     }
 }

@@ -36,6 +36,7 @@ mod native;
 mod outbox;
 mod overflow;
 mod packing;
+mod papers;
 mod past;
 mod people;
 mod posts;

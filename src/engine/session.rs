@@ -7,6 +7,7 @@
 use super::members::Place;
 use super::native::Native;
 use super::outbox::Outbox;
+use super::papers::Papers;
 use crate::api::Intent;
 use crate::auth::Trust;
 use crate::broker::{Deflate, Disconnect, Encoding, LoopId, RoomName};
@@ -52,11 +53,13 @@ pub(crate) struct Session {
     /// When anything was last heard, in ticks of the wheel.
     pub(crate) heard: u32,
     pub(crate) phase: Phase,
+    /// What it showed at the door, if it was asked for anything.
+    pub(crate) papers: Option<Box<Papers>>,
     /// Input that came while the session could not take it.
     pub(crate) unread: Option<Box<Unread>>,
 }
 
-const _: () = assert!(size_of::<Session>() <= 96, "there is one for every idle connection");
+const _: () = assert!(size_of::<Session>() <= 104, "there is one for every idle connection");
 
 /// Input that waits, handled up to a place.
 #[derive(Debug)]
@@ -175,12 +178,18 @@ impl Session {
             since: now,
             heard: now,
             phase: Phase::Head(HeadReader::default()),
+            papers: None,
             unread: None,
         }
     }
 }
 
 impl Session {
+    /// What it showed at the door, with room to note more.
+    pub(crate) fn papers_mut(&mut self) -> &mut Papers {
+        self.papers.get_or_insert_default()
+    }
+
     /// What the first reserved bit means in frames from this client.
     pub(crate) fn rsv1(&self) -> ws::Rsv1 {
         match (self.encoding.deflate, self.has_context) {

@@ -1,8 +1,9 @@
 //! What the configuration says to a shard: plain values, already checked.
 
-use crate::auth::Identity;
+use crate::auth::{Authority, Identity};
 use crate::broker::{Compression, RoomName, RoomPolicies};
 use crate::limits;
+use std::sync::Arc;
 
 /// The settings of every shard of one process.
 #[derive(Clone, Debug)]
@@ -37,6 +38,12 @@ pub struct Settings {
     pub presence_grace_ms: u64,
     /// How connections get their users.
     pub identity: Identity,
+    /// Who decides who comes in, until another takes its place.
+    pub authority: Arc<Authority>,
+    /// Time for the `auth` message of a native connection that came without a token.
+    pub auth_timeout_ms: u64,
+    /// The cookie that may hold a token.
+    pub auth_cookie: Option<Box<str>>,
     /// The native protocol; of rooms, their options say more.
     pub native: NativeSettings,
 }
@@ -110,6 +117,9 @@ impl Default for Settings {
             history_total_bytes_max: limits::HISTORY_TOTAL_BYTES_MAX,
             presence_grace_ms: 0,
             identity: Identity::default(),
+            authority: Arc::default(),
+            auth_timeout_ms: limits::AUTH_TIMEOUT_MS,
+            auth_cookie: None,
             native: NativeSettings::default(),
         }
     }

@@ -23,7 +23,7 @@ use super::sessions::SessionsAtHome;
 use super::settings::Settings;
 use super::table::Table;
 use super::timers::{Wheel, tick_of};
-use crate::auth::Trust;
+use crate::auth::{Authority, Trust};
 use crate::broker::{ConnKey, Disconnect, Gap, LoopId, Now, RoomHandle};
 use crate::limits::{NOTICES_MAX, SMALL_ROOM_MEMBERS_MAX};
 use crate::observe::Counters;
@@ -153,6 +153,8 @@ pub struct Shard {
     /// What of resumes is to be done when a batch has been handed out.
     pub(super) steps: Vec<(ConnKey, Step)>,
     pub(super) settings: Arc<Settings>,
+    /// Who decides who comes in.
+    pub(super) authority: Arc<Authority>,
     pub(super) sessions: Table<Session>,
     pub(super) nodes: Nodes,
     pub(super) buffers: Buffers,
@@ -249,6 +251,7 @@ impl Shard {
             special: Vec::new(),
             draining: false,
             next_batch: 0,
+            authority: Arc::clone(&settings.authority),
             settings,
         }
     }
@@ -264,6 +267,11 @@ impl Shard {
         let key = ConnKey { index, generation };
         self.arm(key);
         key
+    }
+
+    /// Keys or rules have changed: whoever comes from now on is judged by these.
+    pub fn handle_authority(&mut self, authority: Arc<Authority>) {
+        self.authority = authority;
     }
 
     /// The next thing to be done to a socket.

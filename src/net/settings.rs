@@ -3,6 +3,8 @@
 use super::descriptors::LimitsInForce;
 use crate::config::Config;
 use crate::engine::{CompressionSettings, NativeSettings, Settings};
+use crate::limits::AUTH_TIMEOUT_MS;
+use std::sync::Arc;
 
 /// What every shard of a server started with `config` goes by, under the limits in force.
 pub fn settings_from(config: &Config, limits: LimitsInForce) -> Settings {
@@ -27,6 +29,9 @@ pub fn settings_from(config: &Config, limits: LimitsInForce) -> Settings {
         history_total_bytes_max: config.history_total_bytes_max,
         presence_grace_ms: config.presence_grace_ms,
         identity: config.identity.clone(),
+        authority: Arc::default(),
+        auth_timeout_ms: AUTH_TIMEOUT_MS,
+        auth_cookie: None,
         native: NativeSettings {
             rooms_per_conn_max: config.rooms_per_conn_max,
             content_bytes_max: config.content_bytes_max,

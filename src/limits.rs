@@ -260,6 +260,9 @@ pub const JWKS_BACK_OFF_MS_MAX: u64 = 60_000;
 /// Default time for the `auth` message. Too low: slow networks fail. Too high: strangers hold
 /// connections.
 pub const AUTH_TIMEOUT_MS: u64 = 10_000;
+/// Mistakes of a native connection before it has said who it is. Too low: clients that greet first
+/// fail. Too high: strangers make work.
+pub const UNAUTHENTICATED_MISTAKES_MAX: u32 = 16;
 /// Time before a token's end at which its connection is told. Too low: no time to get a new one.
 /// Too high: short tokens are always about to end.
 pub const TOKEN_WARNING_MS: u64 = 30_000;

@@ -36,6 +36,12 @@ pub fn room_limit() -> Response {
 }
 
 /// There are as many connections as there may be.
+pub fn no_such_room() -> Response {
+    let text = "forbidden: the room does not exist, and create is not granted there";
+    Response::problem(403, text)
+}
+
+/// The broker holds as many connections as it may.
 pub fn over_capacity() -> Response {
     come_back("over-capacity: the broker holds as many connections as it may")
 }

@@ -10,8 +10,8 @@ mod intent;
 mod payload;
 
 pub use answer::{
-    METRICS_CONTENT_TYPE, draining, healthy, metrics, over_capacity, published, ready, room_limit,
-    told, unanswered, unhealthy,
+    METRICS_CONTENT_TYPE, draining, healthy, metrics, no_such_room, over_capacity, published,
+    ready, room_limit, told, unanswered, unhealthy,
 };
 pub use intent::{Intent, decide};
 pub use payload::{Notification, check_payload};

@@ -38,8 +38,42 @@ impl Access {
         self.grants.allows(grant, room, self.user.id())
     }
 
+    /// Prefixes of the names of all rooms that it may join, in order, none of them within another.
+    pub fn join_prefixes(&self) -> Vec<Box<str>> {
+        let patterns = self.grants.patterns(Grant::Join).iter();
+        let literal = |pattern: &str| pattern.split('*').next().unwrap_or_default().into();
+        let mut prefixes: Vec<Box<str>> =
+            patterns.map(|pattern| literal(pattern.as_str())).collect();
+        prefixes.push(format!("user:{}", self.user.id()).into());
+        prefixes.sort_unstable();
+        prefixes.dedup_by(|later, earlier| later.starts_with(&**earlier));
+        prefixes
+    }
+
     /// When it ends, in Unix milliseconds.
     pub fn expires_ms(&self) -> Option<u64> {
         self.token.as_ref().map(|token| token.expires_s.saturating_mul(1_000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{Role, RoomPattern};
+
+    #[test]
+    fn the_prefixes_of_what_may_be_joined_stand_in_order_and_none_within_another() {
+        let patterns = ["chat:*", "a", "chat:1", "org:42:**", "a:*", "org:4*"];
+        let patterns = patterns.into_iter().filter_map(|raw| RoomPattern::parse(raw).ok());
+        let access = Access {
+            user: Arc::new(User::new("ada", "Ada", Role::Member).expect("a user")),
+            roles: Box::default(),
+            grants: Arc::new(Grants::default().with(Grant::Join, patterns)),
+            token: None,
+            autojoin: Box::default(),
+            info: None,
+        };
+        let prefixes = access.join_prefixes();
+        assert!(prefixes.iter().map(|prefix| &**prefix).eq(["a", "chat:", "org:42:", "user:ada"]));
     }
 }

@@ -55,6 +55,31 @@ impl Grant {
     }
 }
 
+/// Something that was asked for and is not granted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ungranted {
+    /// What is missing.
+    pub grant: Grant,
+}
+
+impl Ungranted {
+    /// Says so, for people.
+    pub fn in_room(self, room: &str) -> String {
+        match self.grant {
+            Grant::Admin => {
+                "admin is not granted: neither by the token nor by its roles".to_owned()
+            }
+            grant @ (Grant::Join
+            | Grant::Publish
+            | Grant::History
+            | Grant::Presence
+            | Grant::Create) => {
+                format!("{grant} in `{room}` is not granted: neither by the token nor by its roles")
+            }
+        }
+    }
+}
+
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())

@@ -16,7 +16,7 @@ mod trusted;
 
 pub use access::{Access, TokenFacts};
 pub use authority::Authority;
-pub use grants::{Grant, Grants};
+pub use grants::{Grant, Grants, Ungranted};
 pub use origin::{all_same_host, same_host};
 pub use proxy::{Admins, BadIdentity, Identity};
 pub use roles::{ADMIN, GUEST, MEMBER, Roles};

@@ -16,7 +16,7 @@ use super::shard::Shard;
 use super::timers::tick_of;
 use super::told::Notice;
 use crate::api;
-use crate::broker::{ConnKey, Disconnect, Now, Piece, PresenceMode, User};
+use crate::broker::{CommandError, ConnKey, Disconnect, Now, Piece, PresenceMode, User};
 use crate::limits::OUTBOX_BYTES_MAX;
 use crate::ws::{Opcode, push_header};
 use std::sync::Arc;
@@ -32,7 +32,13 @@ impl Shard {
     ) {
         match reply {
             Reply::Joined(reply) => self.handle_joined(*reply, fresh, now),
-            Reply::JoinRefused { key } => self.doomed.push((key, Disconnect::OverCapacity)),
+            Reply::JoinRefused { key, error } => {
+                let reason = match error {
+                    CommandError::RoomLimit => Disconnect::OverCapacity,
+                    CommandError::MayNotCreate => Disconnect::Policy,
+                };
+                self.doomed.push((key, reason));
+            }
             Reply::Ack { key, published } => {
                 let response = api::published(published.seq, published.epoch, published.receivers);
                 self.answer(key, &response, now);
@@ -237,6 +243,7 @@ impl Shard {
             | Phase::Body(_)
             | Phase::Waiting(_)
             | Phase::Raw(_)
+            | Phase::Unauthenticated(_)
             | Phase::Echo(_)
             | Phase::Closing(_)
             | Phase::Linger(_)
@@ -290,6 +297,7 @@ impl Shard {
             Phase::Head(_)
             | Phase::Body(_)
             | Phase::Waiting(_)
+            | Phase::Unauthenticated(_)
             | Phase::Echo(_)
             | Phase::Closing(_)
             | Phase::Linger(_)

@@ -210,7 +210,8 @@ impl Shard {
         now: Now,
     ) {
         let name = (join.name.as_str(), join.hash);
-        let room = match self.open_room(name, Creator::User(user.role()), now) {
+        let creator = if join.may_create { Creator::User(user.role()) } else { Creator::Ungranted };
+        let room = match self.open_room(name, creator, now) {
             Ok(room) => room,
             Err(error) => return self.refuse_join(asker, join, error),
         };

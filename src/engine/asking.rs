@@ -12,6 +12,7 @@ use super::members::{Place, RoomMembers};
 use super::native::{Go, Native};
 use super::session::Pause;
 use super::shard::Shard;
+use crate::auth::{Access, Grant, Ungranted};
 use crate::broker::{
     Compression, ConnKey, Deflate, Disconnect, Encoding, ErrorCode, LoopId, Now, PayloadKind,
     Position, RoomHandle, RoomName,
@@ -27,7 +28,7 @@ const EMPTY: Span = Span { start: 0, end: 0 };
 enum Stands {
     Apart,
     Pending,
-    Joined { place: Place, room: RoomHandle, echo: bool },
+    Joined { place: Place, room: RoomHandle, echo: bool, may_publish: bool },
 }
 
 /// What a connection publishes.
@@ -62,7 +63,7 @@ impl Shard {
                 self.say_in(key, native, (&room, id), &said, now)
             }
             Ask::Join { room, since, history, presence, echo } => {
-                let wish = Wish { since, history, presence, echo, pressing: false };
+                let wish = Wish { since, history, presence, echo, by: By::Client };
                 self.join_native(key, native, (&room, id), wish, now)
             }
             Ask::Leave { room } => self.leave_native(key, native, (&room, id), now),
@@ -81,16 +82,19 @@ impl Shard {
                 self.take_heartbeat(key, native, id);
                 Go::On
             }
-            Ask::Auth { .. } => {
+            Ask::Auth { .. } if native.access.token.is_none() => {
                 let (code, message) =
                     (ErrorCode::Unauthorized, "no keys for tokens are configured");
                 self.answer_now(key, |out| json::push_auth_failed(out, id, code, message));
                 Go::End(Disconnect::Unauthorized)
             }
-            Ask::Refresh { .. } => {
+            Ask::Refresh { .. } if native.access.token.is_none() => {
                 let message = "the connection has no token to refresh";
                 self.answer_error(key, &plain_error(ErrorCode::Unauthorized, message, id));
                 Go::On
+            }
+            Ask::Auth { token } | Ask::Refresh { token } => {
+                self.refresh(key, native, (&token, id), now)
             }
             Ask::Direct { .. }
             | Ask::Broadcast { .. }
@@ -109,6 +113,11 @@ impl Shard {
         ask: Ask<'_>,
         now: Now,
     ) -> Go {
+        if let Some((grant, room)) = grant_for(&ask)
+            && !native.access.allows(grant, room)
+        {
+            return self.ungranted(key, grant, (room, id));
+        }
         let mut in_room = |name: &str, what: &dyn Fn(RoomHandle) -> (What, bool)| {
             self.ask_room(key, native, (name, id), now, what)
         };
@@ -165,11 +174,14 @@ impl Shard {
         said: &Said<'_>,
         now: Now,
     ) -> Go {
-        let (place, room, echo) = match self.stands(native, name) {
+        let (place, room, echo, may_publish) = match self.stands(native, name) {
             Stands::Apart => return self.not_in_room(key, name, id),
             Stands::Pending => return Go::Wait { pause: Pause::Answer, from: 0 },
-            Stands::Joined { place, room, echo } => (place, room, echo),
+            Stands::Joined { place, room, echo, may_publish } => (place, room, echo, may_publish),
         };
+        if !may_publish {
+            return self.ungranted(key, Grant::Publish, (name, id));
+        }
         if !self.may_send_to(room.home) {
             return Go::Wait { pause: Pause::Credit(room.home), from: 0 };
         }
@@ -241,13 +253,18 @@ impl Shard {
             debug_assert!(false, "names are checked when they are decoded");
             return Go::On;
         };
+        if wish.by == By::Client
+            && let Some(missing) = missing_grant(&native.access, name, &wish)
+        {
+            return self.ungranted(key, missing, (name, id));
+        }
         let hash = self.room_key.name(name);
         let home = home_of(hash, self.loops);
         let stands = self.stands(native, name);
         if matches!(stands, Stands::Pending) {
             return Go::Wait { pause: Pause::Answer, from: 0 };
         }
-        if !wish.pressing && !self.may_send_to(home) {
+        if wish.by == By::Client && !self.may_send_to(home) {
             return Go::Wait { pause: Pause::Credit(home), from: 0 };
         }
         let encoding = self.encoding_in(key, native, name);
@@ -282,6 +299,7 @@ impl Shard {
                     })),
                     echo: wish.echo.unwrap_or(true),
                     presence: wish.presence.unwrap_or(false),
+                    may_publish: native.access.allows(Grant::Publish, name),
                     proven: 0,
                     marked: 0,
                 });
@@ -289,7 +307,7 @@ impl Shard {
             }
         };
         let join = Join {
-            name: room,
+            name: room.clone(),
             hash,
             encoding,
             ticket,
@@ -297,6 +315,7 @@ impl Shard {
             history: wish.history.unwrap_or(0),
             presence: wish.presence.unwrap_or(false),
             echo: wish.echo,
+            may_create: wish.by == By::Us || native.access.allows(Grant::Create, room.as_str()),
         };
         self.ask(key, native, (home, id), (What::Join(join), true), now);
         Go::On
@@ -324,6 +343,47 @@ impl Shard {
             let what = What::Leave { room, encoding, answer: true };
             self.ask(key, native, (room.home, id), (what, true), now);
         }
+        Go::On
+    }
+
+    /// Leaves the rooms that a connection may not be in any more, and looks anew where it may
+    /// publish.
+    pub(super) fn leave_ungranted(&mut self, key: ConnKey, native: &mut Native, now: Now) {
+        let mut ungranted = Vec::new();
+        for membership in native.rooms.iter_mut() {
+            let Standing::Joined(place) = &membership.standing else { continue };
+            let Some(room) = self.members.get(place.room) else { continue };
+            let name = room.name.as_str();
+            membership.may_publish = native.access.allows(Grant::Publish, name);
+            if !room.name.is_internal() && !self.may_be_in(&native.access, &room.name) {
+                ungranted.push(room.name.clone());
+            }
+        }
+        for name in ungranted {
+            let answered = self.ungranted(key, Grant::Join, (name.as_str(), None));
+            debug_assert_eq!(answered, Go::On);
+            self.leave_native(key, native, (name.as_str(), None), now);
+        }
+    }
+
+    /// Whether a connection may be in a room: if it is granted, or if it is put there.
+    pub(super) fn may_be_in(&self, access: &Access, name: &RoomName) -> bool {
+        access.allows(Grant::Join, name.as_str())
+            || access.autojoin.contains(name)
+            || self.settings.native.default_rooms.contains(name)
+    }
+
+    /// Refuses what is not granted.
+    pub(super) fn ungranted(
+        &mut self,
+        key: ConnKey,
+        grant: Grant,
+        (room, id): (&str, Option<RequestId<'_>>),
+    ) -> Go {
+        self.counters.requests_forbidden += 1;
+        let message = Ungranted { grant }.in_room(room);
+        let error = plain_error(ErrorCode::Forbidden, &message, id);
+        self.answer_error(key, &ErrorReply { room: Some(room), ..error });
         Go::On
     }
 
@@ -401,9 +461,12 @@ impl Shard {
         match &membership.standing {
             Standing::Pending(_) => Stands::Pending,
             Standing::Joined(place) => match self.members.get(place.room) {
-                Some(RoomMembers { handle, .. }) => {
-                    Stands::Joined { place: *place, room: *handle, echo: membership.echo }
-                }
+                Some(RoomMembers { handle, .. }) => Stands::Joined {
+                    place: *place,
+                    room: *handle,
+                    echo: membership.echo,
+                    may_publish: membership.may_publish,
+                },
                 None => Stands::Apart,
             },
         }
@@ -440,14 +503,60 @@ impl Shard {
 }
 
 /// How a connection wants to join.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wish {
     pub(super) since: Option<Position>,
     pub(super) history: Option<u32>,
     pub(super) presence: Option<bool>,
     pub(super) echo: Option<bool>,
-    /// Whether it goes without credit: nobody is there to ask again.
-    pub(super) pressing: bool,
+    pub(super) by: By,
+}
+
+/// Who wants a connection to join.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum By {
+    /// Its client, as far as it may.
+    #[default]
+    Client,
+    /// The settings, or its token. It goes without credit: nobody is there to ask again.
+    Us,
+}
+
+/// What a join needs and has not been granted.
+fn missing_grant(access: &Access, room: &str, wish: &Wish) -> Option<Grant> {
+    let asks = [
+        (Grant::Join, true),
+        (Grant::History, wish.since.is_some() || wish.history.is_some_and(|count| count > 0)),
+        (Grant::Presence, wish.presence == Some(true)),
+    ];
+    let mut missing =
+        asks.into_iter().filter(|(grant, asked)| *asked && !access.allows(*grant, room));
+    missing.next().map(|(grant, _)| grant)
+}
+
+/// What a request about one room needs to be granted, beside being in it.
+fn grant_for<'a>(ask: &'a Ask<'_>) -> Option<(Grant, &'a str)> {
+    match ask {
+        Ask::Typing { room, .. } => Some((Grant::Publish, room)),
+        Ask::Members { room, .. } => Some((Grant::Presence, room)),
+        Ask::History { room, .. } => Some((Grant::History, room)),
+        Ask::Create { room, .. } => Some((Grant::Create, room)),
+        Ask::Room { room } => Some((Grant::Join, room)),
+        Ask::Hello(_)
+        | Ask::Auth { .. }
+        | Ask::Refresh { .. }
+        | Ask::Join { .. }
+        | Ask::Leave { .. }
+        | Ask::Publish { .. }
+        | Ask::Direct { .. }
+        | Ask::Broadcast { .. }
+        | Ask::Receipt { .. }
+        | Ask::Presence { .. }
+        | Ask::Rooms { .. }
+        | Ask::OnlineUsers { .. }
+        | Ask::Ping
+        | Ask::Heartbeat => None,
+    }
 }
 
 /// Whether the answer may be much longer than the request: what one connection has of those on the

@@ -6,8 +6,10 @@
 //! join's reply comes before what the newcomer gets).
 
 use super::asks::Asked;
+use super::commands::RawJoin;
 use super::staging::LeftOut;
 use super::told::Notice;
+use crate::auth::Access;
 use crate::broker::{
     CommandError, ConnKey, Encoding, ErrorCode, LoopId, Parked, PayloadKind, Piece, Published,
     RoomHandle, RoomName, RoomOptions, SessionId, User,
@@ -114,8 +116,7 @@ pub(crate) enum HomeCommand {
     Join {
         key: ConnKey,
         name: Span,
-        hash: u64,
-        encoding: Encoding,
+        join: RawJoin,
     },
     Leave {
         room: RoomHandle,
@@ -128,6 +129,10 @@ pub(crate) enum HomeCommand {
         payload: Span,
         /// The key under which a repeat is recognised; empty for none.
         dedupe: Span,
+        /// Who is told to have sent it, as JSON; empty for a guest or a server.
+        said_by: Span,
+        /// Whether the room may be created for it.
+        may_create: bool,
         sender: Sender,
     },
 }
@@ -179,6 +184,7 @@ pub(crate) enum Reply {
     },
     JoinRefused {
         key: ConnKey,
+        error: CommandError,
     },
     Ack {
         key: ConnKey,
@@ -325,7 +331,13 @@ pub(crate) enum Topic {
     /// What it counted.
     Metrics,
     /// A page of the rooms at home there.
-    Rooms { prefix: Box<str>, after: Option<Box<str>>, limit: usize },
+    Rooms {
+        prefix: Box<str>,
+        after: Option<Box<str>>,
+        limit: usize,
+        /// Who may see only what it may join; none for who may see all.
+        access: Option<Arc<Access>>,
+    },
     /// A page of the users at home there.
     Users { after: Option<Box<str>>, limit: usize },
     /// To pass this frame on to all native connections, or to all but one.

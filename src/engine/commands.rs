@@ -30,6 +30,27 @@ pub(super) struct Post<'a> {
     pub(super) payload: &'a [u8],
     /// The key under which a repeat is recognised; empty for none.
     pub(super) dedupe: &'a str,
+    /// Who is told to have sent it, as JSON; empty for a guest or a server.
+    pub(super) sender: &'a [u8],
+    /// Whether the room may be created for it.
+    pub(super) may_create: bool,
+}
+
+impl Post<'_> {
+    /// What it takes of the credit at its room's home.
+    const fn bytes(&self) -> usize {
+        self.payload.len() + self.dedupe.len() + self.sender.len()
+    }
+}
+
+/// How a raw connection joins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawJoin {
+    /// Of the room's name.
+    pub(crate) hash: u64,
+    pub(crate) encoding: Encoding,
+    /// Whether the room may be created for it.
+    pub(crate) may_create: bool,
 }
 
 impl Shard {
@@ -125,16 +146,16 @@ impl Shard {
         &mut self,
         home: LoopId,
         key: ConnKey,
-        (name, hash): (&str, u64),
-        encoding: Encoding,
+        name: &str,
+        join: RawJoin,
         now: Now,
     ) {
         if home == self.id {
-            return self.apply_join(self.id, key, (name, hash), encoding, now);
+            return self.apply_join(self.id, key, name, join, now);
         }
         let Some(batch) = self.outgoing.get_mut(home.index()) else { return };
         let name = batch.push_payload(name.as_bytes());
-        batch.commands.push(HomeCommand::Join { key, name, hash, encoding });
+        batch.commands.push(HomeCommand::Join { key, name, join });
     }
 
     /// Sends a message to its room's home.
@@ -149,8 +170,8 @@ impl Shard {
         if home == self.id {
             return self.apply_publish(self.id, room, post, sender, now);
         }
-        let Post { kind, payload, dedupe } = post;
-        self.credits.spend(home, payload.len() + dedupe.len());
+        let Post { kind, payload, dedupe, sender: said_by, may_create } = post;
+        self.credits.spend(home, post.bytes());
         let Some(batch) = self.outgoing.get_mut(home.index()) else { return };
         let room = match room {
             RoomRef::Handle(handle) => SentRoom::Handle(handle),
@@ -160,7 +181,16 @@ impl Shard {
         };
         let payload = batch.push_payload(payload);
         let dedupe = batch.push_payload(dedupe.as_bytes());
-        batch.commands.push(HomeCommand::Publish { room, kind, payload, dedupe, sender });
+        let said_by = batch.push_payload(said_by);
+        batch.commands.push(HomeCommand::Publish {
+            room,
+            kind,
+            payload,
+            dedupe,
+            said_by,
+            may_create,
+            sender,
+        });
     }
 
     /// Tells a room's home that a member of this loop is gone. Needs no credit: there are at most
@@ -241,14 +271,14 @@ impl Shard {
                     self.owe(from, bytes);
                 }
             }
-            HomeCommand::Join { key, name, hash, encoding } => {
+            HomeCommand::Join { key, name, join } => {
                 let name = std::str::from_utf8(batch.payload(name)).unwrap_or_default();
-                self.apply_join(from, key, (name, hash), encoding, now);
+                self.apply_join(from, key, name, join, now);
             }
             HomeCommand::Leave { room, encoding, count } => {
                 self.homes.leave(room, from, encoding, count, now);
             }
-            HomeCommand::Publish { room, kind, payload, dedupe, sender } => {
+            HomeCommand::Publish { room, kind, payload, dedupe, said_by, may_create, sender } => {
                 let room = match room {
                     SentRoom::Handle(handle) => RoomRef::Handle(handle),
                     SentRoom::Name { name, hash } => {
@@ -258,8 +288,10 @@ impl Shard {
                 };
                 let payload = batch.payload(payload);
                 let dedupe = std::str::from_utf8(batch.payload(dedupe)).unwrap_or_default();
-                self.apply_publish(from, room, Post { kind, payload, dedupe }, sender, now);
-                self.owe(from, payload.len() + dedupe.len());
+                let said_by = batch.payload(said_by);
+                let post = Post { kind, payload, dedupe, sender: said_by, may_create };
+                self.apply_publish(from, room, post, sender, now);
+                self.owe(from, post.bytes());
             }
             HomeCommand::Done => debug_assert!(false, "a command is applied once"),
         }
@@ -277,13 +309,17 @@ impl Shard {
         &mut self,
         from: LoopId,
         key: ConnKey,
-        (name, hash): (&str, u64),
-        encoding: Encoding,
+        name: &str,
+        RawJoin { hash, encoding, may_create }: RawJoin,
         now: Now,
     ) {
-        let Ok(room) = self.open_room((name, hash), Creator::Route, now) else {
-            self.counters.rooms_refused += 1;
-            return self.push_reply(from, Reply::JoinRefused { key });
+        let creator = if may_create { Creator::Route } else { Creator::Ungranted };
+        let room = match self.open_room((name, hash), creator, now) {
+            Ok(room) => room,
+            Err(error) => {
+                self.counters.rooms_refused += 1;
+                return self.push_reply(from, Reply::JoinRefused { key, error });
+            }
         };
         let Some(home) = self.homes.join(room, from, encoding) else { return };
         let joined = JoinReply {
@@ -306,13 +342,15 @@ impl Shard {
         &mut self,
         from: LoopId,
         room: RoomRef<'_>,
-        Post { kind, payload, dedupe }: Post<'_>,
+        post: Post<'_>,
         sender: Sender,
         now: Now,
     ) {
+        let Post { kind, payload, dedupe, sender: said_by, may_create } = post;
+        let creator = if may_create { Creator::Route } else { Creator::Ungranted };
         let handle = match room {
             RoomRef::Handle(handle) => Ok(handle),
-            RoomRef::Name { name, hash } => self.open_room((name, hash), Creator::Route, now),
+            RoomRef::Name { name, hash } => self.open_room((name, hash), creator, now),
         };
         let (left_out, guest) = match sender {
             Sender::LeftOut(key) => (Some((from, key)), Some(self.guest_number(from, key))),
@@ -320,16 +358,23 @@ impl Shard {
             Sender::Outsider(_) => (None, None),
         };
         let guest = guest.map(publication::guest);
-        let sender_json = guest.as_ref().map_or(publication::SERVER, <[u8; _]>::as_slice);
+        let sender_json = match &guest {
+            _ if !said_by.is_empty() => said_by,
+            Some(guest) => guest.as_slice(),
+            None => publication::SERVER,
+        };
+        // Keys are of whoever published; those of servers belong to nobody else.
+        let poster = str::from_utf8(said_by).ok().filter(|said_by| !said_by.is_empty());
+        let dedupe = (poster.unwrap_or(POSTER), dedupe);
         let published = handle.and_then(|handle| {
-            if let Some(published) = self.find_key(handle, (POSTER, dedupe), now) {
+            if let Some(published) = self.find_key(handle, dedupe, now) {
                 return Ok((published, false));
             }
             let (tag, id, mark) = (0, None, 0);
             let sender = sender_json;
             let publication = Publication { kind, payload, sender, tag, id, mark, left_out };
             let published = self.homes.publish(handle, &publication, now)?;
-            self.remember_key(handle, (POSTER, dedupe), published, now);
+            self.remember_key(handle, dedupe, published, now);
             Ok((published, true))
         });
         match (published, sender) {
@@ -424,8 +469,9 @@ impl Shard {
                 let answer = match what {
                     Topic::Health => Answer::Alive,
                     Topic::Metrics => Answer::Counted(Box::new(self.counters())),
-                    Topic::Rooms { prefix, after, limit } => {
-                        Answer::Rooms(self.page_of_rooms(&prefix, after.as_deref(), limit + 1))
+                    Topic::Rooms { prefix, after, limit, access } => {
+                        let page = (&*prefix, after.as_deref(), limit + 1);
+                        Answer::Rooms(self.page_of_rooms(page, access.as_deref()))
                     }
                     Topic::Users { after, limit } => {
                         Answer::Users(self.directory.page(after.as_deref(), limit + 1))
@@ -484,7 +530,8 @@ mod tests {
         let mut join = Batch::new(THERE);
         let key = ConnKey { index: 0, generation: 0 };
         let name = join.push_payload(name.as_bytes());
-        join.commands.push(HomeCommand::Join { key, name, hash, encoding: Encoding::RAW });
+        let raw = RawJoin { hash, encoding: Encoding::RAW, may_create: true };
+        join.commands.push(HomeCommand::Join { key, name, join: raw });
         home.handle_batch(join, now);
         home.end_tick(now);
         let (to, reply) = home.poll_batch().expect("a reply");
@@ -499,6 +546,8 @@ mod tests {
             payload: name,
             dedupe: Span { start: 0, end: 0 },
             sender: Sender::Member(key),
+            said_by: Span { start: 0, end: 0 },
+            may_create: true,
         };
         publishes.commands = vec![publish; CREDIT_COMMANDS as usize];
         home.handle_batch(publishes, now);

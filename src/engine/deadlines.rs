@@ -32,6 +32,8 @@ enum Verdict {
     TimedOut,
     /// The answer did not come in time.
     Unanswered,
+    /// It did not say in time who it is.
+    Unknown,
 }
 
 impl Shard {
@@ -42,6 +44,7 @@ impl Shard {
             let Some(generation) = self.sessions.generation_at(index) else { continue };
             self.handle_due(ConnKey { index, generation }, tick, now);
         }
+        self.follow_clock(now);
         self.end_absences(now);
         self.homes.handle_due(now);
         self.expire_sessions(now);
@@ -107,6 +110,7 @@ impl Shard {
                 let paid = body.reader.received() as u64 * 1000 / BODY_BYTES_PER_SECOND_MIN;
                 (session.since, settings.handshake_timeout_ms + paid)
             }
+            Phase::Unauthenticated(_) => (session.since, settings.auth_timeout_ms),
             Phase::Raw(_) | Phase::Native(_) | Phase::Echo(_) => {
                 let pings = u64::from(session.pings);
                 let wait = settings.heartbeat_timeout_ms * pings / u64::from(HEARTBEAT_PINGS);
@@ -116,12 +120,15 @@ impl Shard {
                 (session.since, settings.close_timeout_ms)
             }
         };
-        from.saturating_add(u32::try_from(ms.div_ceil(TICK_MS)).unwrap_or(u32::MAX / 2))
+        let due = from.saturating_add(u32::try_from(ms.div_ceil(TICK_MS)).unwrap_or(u32::MAX / 2));
+        let is_websocket = session.phase.is_websocket();
+        let expiry = if is_websocket { self.expiry_due(session) } else { None };
+        expiry.map_or(due, |expiry| due.min(expiry))
     }
 
     fn handle_due(&mut self, key: ConnKey, tick: u32, now: Now) {
         self.leave_idle(key, tick, now);
-        match self.verdict(key, tick) {
+        match self.verdict(key, tick, now) {
             Verdict::Later(due) => return self.timers.set(key.index, due),
             Verdict::Ping => {
                 self.counters.pings_out += 1;
@@ -139,6 +146,10 @@ impl Shard {
                 return self.close_now(key, reason, now);
             }
             Verdict::End(reason) => return self.disconnect(key, reason, now),
+            Verdict::Unknown => {
+                self.counters.auth_timeouts += 1;
+                return self.disconnect(key, Disconnect::Unauthorized, now);
+            }
             Verdict::TimedOut => {
                 return self.refuse(key, &RequestError::Timeout.response(), SendBody::Yes, now);
             }
@@ -150,14 +161,21 @@ impl Shard {
         self.arm(key);
     }
 
-    fn verdict(&mut self, key: ConnKey, tick: u32) -> Verdict {
+    fn verdict(&mut self, key: ConnKey, tick: u32, now: Now) -> Verdict {
         let draining = self.draining;
         let Some(session) = self.sessions.get_mut(key.index, key.generation) else {
             return Verdict::End(Disconnect::Internal);
         };
-        if draining && session.phase.is_websocket() {
+        let is_websocket = session.phase.is_websocket();
+        if draining && is_websocket {
             return Verdict::End(Disconnect::Draining);
         }
+        if is_websocket && self.check_expiry(key, now) {
+            return Verdict::End(Disconnect::Unauthorized);
+        }
+        let Some(session) = self.sessions.get_mut(key.index, key.generation) else {
+            return Verdict::End(Disconnect::Internal);
+        };
         // The clock stands still while we are the ones who don't listen. Who does not take what it
         // made us send is not one of them.
         let waits_for_us = match session.pause {
@@ -188,6 +206,7 @@ impl Shard {
             Phase::Head(reader) if reader.is_idle() => Verdict::End(Disconnect::RequestTimeout),
             Phase::Head(_) | Phase::Body(_) => Verdict::TimedOut,
             Phase::Waiting(_) => Verdict::Unanswered,
+            Phase::Unauthenticated(_) => Verdict::Unknown,
             Phase::Raw(_) | Phase::Native(_) | Phase::Echo(_)
                 if session.pings >= HEARTBEAT_PINGS =>
             {

@@ -37,7 +37,7 @@ impl Shard {
                     self.counters.connections_refused += 1;
                     self.refuse(key, &api::draining(), SendBody::Yes, now);
                 }
-                Phase::Raw(_) | Phase::Echo(_) => {
+                Phase::Raw(_) | Phase::Unauthenticated(_) | Phase::Echo(_) => {
                     let due = now.mono_ms + window * nth / count;
                     self.timers.set(index, tick_of(due));
                 }
@@ -72,6 +72,7 @@ impl Shard {
                 }
                 Some(native.reader)
             }
+            Phase::Unauthenticated(stranger) => Some(stranger.reader),
             Phase::Echo(reader) => Some(reader),
             Phase::Head(_)
             | Phase::Body(_)
@@ -142,6 +143,7 @@ impl Shard {
             Phase::Head(_)
             | Phase::Body(_)
             | Phase::Waiting(_)
+            | Phase::Unauthenticated(_)
             | Phase::Echo(_)
             | Phase::Closing(_)
             | Phase::Linger(_)
@@ -190,7 +192,7 @@ impl Shard {
                 self.counters.websockets -= 1;
                 self.end_native(key, &native, now);
             }
-            Phase::Echo(_) => self.counters.websockets -= 1,
+            Phase::Unauthenticated(_) | Phase::Echo(_) => self.counters.websockets -= 1,
             Phase::Closing(_) | Phase::Linger(_) | Phase::Finishing => {}
             Phase::Head(_) | Phase::Body(_) | Phase::Waiting(_) => {}
         }

@@ -2,11 +2,13 @@
 //!
 //! Not here: requests (`asking`).
 
-use super::asking::Wish;
+use super::asking::{By, Wish};
+use super::door::Visitor;
 use super::joined::{Joined, Standing};
 use super::native::{Beats, Go, Native, Speaks, prove};
 use super::session::{Pause, Phase};
 use super::shard::Shard;
+use crate::auth::Access;
 use crate::broker::{ConnKey, Now, SessionId, User};
 use crate::limits::REQUEST_ID_BYTES_MAX;
 use crate::protocol::json::{self, AdviceReason, Agreed, Hello, Limits, RequestId, Welcome};
@@ -15,6 +17,8 @@ use std::sync::Arc;
 
 /// The subprotocols of `/ws`; JSON also where none is offered.
 pub(super) const SUBPROTOCOLS: &[&str] = &[JSON, BINARY];
+/// The one of raw rooms, for clients that have to offer one.
+pub(super) const RAW: &str = "fanfare.v1.raw";
 const JSON: &str = "fanfare.v1.json";
 const BINARY: &str = "fanfare.v1.bin";
 
@@ -24,15 +28,37 @@ const SESSIONS_LOW: u64 = 3 << 8;
 const TAGS: u64 = 4 << 8;
 
 impl Shard {
-    /// Greets a connection that became a native one, and lets it into the default rooms.
+    /// Greets a connection that is known, or a guest; waits for the word of any other.
+    pub(super) fn open_native_door(
+        &mut self,
+        key: ConnKey,
+        subprotocol: Option<&'static str>,
+        visitor: Visitor,
+        now: Now,
+    ) {
+        let access = match visitor {
+            Visitor::Known(access) => access,
+            Visitor::Guest => {
+                let user = User::guest(self.guest_number(self.id, key));
+                Arc::new(self.authority.access_of(user))
+            }
+            Visitor::Unknown => return self.await_token(key, subprotocol, now),
+        };
+        self.count_websocket(key);
+        self.open_native(key, subprotocol, access, ws::Reader::default(), now);
+    }
+
+    /// Greets a connection that became a native one, and lets it into the rooms in which it is from
+    /// the start.
     pub(super) fn open_native(
         &mut self,
         key: ConnKey,
         subprotocol: Option<&str>,
-        user: Option<User>,
+        access: Arc<Access>,
+        reader: ws::Reader,
         now: Now,
     ) {
-        let user = user.unwrap_or_else(|| User::guest(self.guest_number(self.id, key)));
+        let user = Arc::clone(&access.user);
         let speaks = if subprotocol == Some(BINARY) { Speaks::Binary } else { Speaks::Json };
         let mut sender = Vec::new();
         json::push_user(&mut sender, &user);
@@ -41,9 +67,10 @@ impl Shard {
             |sequence: u64| self.lots.number(sequence + u64::from(self.id.0), self.sessions_drawn);
         let session = u128::from(lot(SESSIONS)) << 64 | u128::from(lot(SESSIONS_LOW));
         let mut native = Box::new(Native {
-            reader: ws::Reader::default(),
+            reader,
             speaks,
-            user: Arc::new(user),
+            user,
+            access: Arc::clone(&access),
             sender: sender.into_boxed_slice(),
             session: SessionId(session),
             tag: lot(TAGS) | 1,
@@ -55,18 +82,19 @@ impl Shard {
             beats: Beats::Pings,
             batch: false,
             watches: false,
+            rearm: false,
         });
         self.counters.natives += 1;
         self.begin_session(key, &native, now);
         self.welcome(key, &native, None, now);
         self.come_online(key, &native, now);
         let settings = Arc::clone(&self.settings);
-        for room in &settings.native.default_rooms {
-            let wish =
-                Wish { since: None, history: None, presence: None, echo: None, pressing: true };
+        for room in settings.native.default_rooms.iter().chain(&access.autojoin) {
+            let wish = Wish { by: By::Us, ..Wish::default() };
             self.join_native(key, &mut native, (room.as_str(), None), wish, now);
         }
-        self.open_websocket(key, Phase::Native(native), now);
+        self.let_in(key, Some(access));
+        self.begin_phase(key, Phase::Native(native), now);
     }
 
     /// Tells a connection what holds for it.
@@ -103,7 +131,11 @@ impl Shard {
                 rooms: settings.native.rooms_per_conn_max as u64,
                 request_id_bytes: REQUEST_ID_BYTES_MAX as u64,
             },
-            user: Some(&native.user),
+            user: Some(json::Identity {
+                user: &native.user,
+                roles: &native.access.roles,
+                expires_ms: native.access.expires_ms(),
+            }),
             agreed: Agreed { batch: native.batch, presence: native.watches },
         }
     }

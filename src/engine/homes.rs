@@ -65,6 +65,8 @@ pub(crate) enum Creator {
     Route,
     /// A native connection's user.
     User(Role),
+    /// Somebody who may not, whatever the room's options say.
+    Ungranted,
 }
 
 /// All rooms at home on one loop.
@@ -172,7 +174,8 @@ impl Homes {
             (Creator::Route, _)
             | (Creator::User(_), MayCreate::Anyone)
             | (Creator::User(Role::Member | Role::Admin), MayCreate::Users) => {}
-            (Creator::User(Role::Guest), MayCreate::Users)
+            (Creator::Ungranted, _)
+            | (Creator::User(Role::Guest), MayCreate::Users)
             | (Creator::User(_), MayCreate::Nobody) => return Err(CommandError::MayNotCreate),
         }
         if self.len() >= self.limits.rooms_max {
@@ -245,7 +248,6 @@ impl Homes {
         &self,
         prefix: &str,
         after: Option<&str>,
-        limit: usize,
     ) -> impl Iterator<Item = (&RoomName, u32)> {
         let start = match after.filter(|after| *after >= prefix) {
             Some(after) => Bound::Excluded(after),
@@ -253,7 +255,7 @@ impl Homes {
         };
         let names = self.by_name.range::<str, _>((start, Bound::Unbounded));
         let fitting = names.take_while(move |(name, _)| name.as_str().starts_with(prefix));
-        fitting.take(limit).filter_map(|(name, slot)| {
+        fitting.filter_map(|(name, slot)| {
             let home = self.rooms.at(*slot)?;
             Some((name, home.room.members()))
         })

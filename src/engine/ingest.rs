@@ -78,6 +78,7 @@ impl Shard {
                 Phase::Head(_)
                 | Phase::Waiting(_)
                 | Phase::Raw(_)
+                | Phase::Unauthenticated(_)
                 | Phase::Echo(_)
                 | Phase::Closing(_)
                 | Phase::Linger(_)
@@ -92,6 +93,9 @@ impl Shard {
                 Phase::Head(reader) => self.read_head(key, reader, rest, now),
                 Phase::Body(body) => self.read_body(key, body, rest, now),
                 Phase::Raw(raw) => self.read_raw(key, raw, rest, now),
+                Phase::Unauthenticated(stranger) => {
+                    self.read_unauthenticated(key, stranger, rest, now)
+                }
                 Phase::Native(native) => self.read_native(key, native, rest, now),
                 Phase::Echo(reader) => self.read_echo(key, reader, rest, now),
                 Phase::Closing(reader) => self.read_closing(key, reader, rest, now),
@@ -162,7 +166,7 @@ impl Shard {
                     self.close_now(key, Disconnect::Http, now);
                 }
             }
-            Phase::Raw(_) | Phase::Native(_) | Phase::Echo(_) => {
+            Phase::Raw(_) | Phase::Unauthenticated(_) | Phase::Native(_) | Phase::Echo(_) => {
                 self.close_now(key, Disconnect::Io, now);
             }
             Phase::Closing(_) => {

@@ -21,6 +21,8 @@ pub(crate) struct Membership {
     pub(crate) echo: bool,
     /// Whether it asked for who is there.
     pub(crate) presence: bool,
+    /// Whether it may publish there.
+    pub(crate) may_publish: bool,
     /// The last message that a pong proved to be read.
     pub(crate) proven: u64,
     /// The last message that went out before the last ping.
@@ -63,6 +65,11 @@ impl Joined {
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Membership> {
         self.list.iter_mut()
+    }
+
+    /// Whether a join is not answered yet.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.list.iter().any(|membership| matches!(membership.standing, Standing::Pending(_)))
     }
 
     /// The membership with that hash that `is_it` knows.
@@ -161,7 +168,15 @@ mod tests {
     fn membership(hash: u64, index: u32) -> Membership {
         let room = LocalRoom { index, generation: 0 };
         let standing = Standing::Joined(Place { room, position: 0 });
-        Membership { hash, standing, echo: true, presence: false, proven: 0, marked: 0 }
+        Membership {
+            hash,
+            standing,
+            echo: true,
+            presence: false,
+            may_publish: true,
+            proven: 0,
+            marked: 0,
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod answered;
 mod answers;
 mod asking;
 mod asks;
+mod authenticating;
 mod backlog;
 mod batch;
 mod buffers;
@@ -19,7 +20,9 @@ mod credit;
 mod deadlines;
 mod directory;
 mod dirty;
+mod door;
 mod endings;
+mod expiry;
 mod fanout;
 #[doc(hidden)]
 pub mod fault;

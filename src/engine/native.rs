@@ -8,6 +8,8 @@ use super::joined::Joined;
 use super::resuming::Resuming;
 use super::session::{Pause, Phase};
 use super::shard::Shard;
+use super::told::json_of;
+use crate::auth::Access;
 use crate::broker::{ConnKey, Disconnect, Encoding, ErrorCode, Form, Now, SessionId, User};
 use crate::limits::REQUESTS_IN_FLIGHT_MAX;
 use crate::protocol::json::{self, ErrorReply};
@@ -20,6 +22,8 @@ pub(crate) struct Native {
     pub(crate) reader: ws::Reader,
     pub(crate) speaks: Speaks,
     pub(crate) user: Arc<User>,
+    /// What it was let in with, and so what it may do.
+    pub(crate) access: Arc<Access>,
     /// The user as the JSON that goes into each message.
     pub(crate) sender: Box<[u8]>,
     pub(crate) session: SessionId,
@@ -39,6 +43,8 @@ pub(crate) struct Native {
     pub(crate) batch: bool,
     /// It is told who is online.
     pub(crate) watches: bool,
+    /// Its token was refreshed: its deadline is to be set again.
+    pub(crate) rearm: bool,
 }
 
 /// How a native connection writes what it publishes, and gets what others do.
@@ -105,6 +111,16 @@ impl Native {
         self.reader.held_bytes() + held
     }
 
+    /// Is from now on what a new token says: the same user, who may do other things.
+    pub(super) fn become_user(&mut self, access: &Arc<Access>) {
+        self.access = Arc::clone(access);
+        self.user = Arc::clone(&access.user);
+        self.sender = json_of(&access.user).into_boxed_slice();
+        for membership in self.rooms.iter_mut() {
+            membership.may_publish = false; // Until it is looked at (`leave_ungranted`).
+        }
+    }
+
     /// The encoding in which it gets the rooms that it joins from now on.
     pub(super) fn encoding(&self, encoding: Encoding) -> Encoding {
         let form = match (self.speaks, self.batch) {
@@ -130,7 +146,11 @@ impl Shard {
             true => Some(Stop::Pause(self.rejoin(key, &mut native, now))),
             false => self.read_frames(key, &mut native, input, &mut at, now),
         };
+        let rearm = std::mem::take(&mut native.rearm);
         self.put_phase(key, Phase::Native(native));
+        if rearm {
+            self.arm(key);
+        }
         match stop {
             None => return at,
             Some(Stop::Pause(pause)) => {

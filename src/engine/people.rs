@@ -13,6 +13,7 @@ use super::native::{Go, Native};
 use super::session::{Pause, Phase};
 use super::shard::Shard;
 use super::told::{Notice, json_of};
+use crate::auth::{Access, Grant};
 use crate::broker::{
     ConnKey, ErrorCode, LoopId, Now, PresenceMode, ReceiptStatus, Role, RoomHandle, RoomName,
     Status, User,
@@ -49,7 +50,9 @@ impl Shard {
             }
             Ask::Rooms { prefix, limit: most, after } => {
                 let prefix = prefix.unwrap_or_default().as_ref().into();
-                let topic = Topic::Rooms { prefix, after: owned(after), limit: limit(most) };
+                let access = native.access.token.is_some().then(|| Arc::clone(&native.access));
+                let (after, limit) = (owned(after), limit(most));
+                let topic = Topic::Rooms { prefix, after, limit, access };
                 self.ask_everywhere(key, native, (id, true), topic, now)
             }
             Ask::OnlineUsers { limit: most, after } => {
@@ -291,6 +294,7 @@ impl Shard {
                 standing: Standing::Pending(pending),
                 echo: true,
                 presence: false,
+                may_publish: false,
                 proven: 0,
                 marked: 0,
             });
@@ -330,12 +334,22 @@ impl Shard {
     /// A page of the rooms at home here.
     pub(super) fn page_of_rooms(
         &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
+        (prefix, after, limit): (&str, Option<&str>, usize),
+        access: Option<&Access>,
     ) -> Vec<(RoomName, u32)> {
-        let page = self.homes.page(prefix, after, limit);
-        page.map(|(name, members)| (name.clone(), members)).collect()
+        let Some(access) = access else {
+            let page = self.homes.page(prefix, after);
+            return page.take(limit).map(|(name, members)| (name.clone(), members)).collect();
+        };
+        // Only where there may be something to see is looked at.
+        let prefixes = access.join_prefixes();
+        let pages = prefixes.iter().filter_map(|granted| match granted.starts_with(prefix) {
+            true => Some(self.homes.page(granted, after)),
+            false if prefix.starts_with(&**granted) => Some(self.homes.page(prefix, after)),
+            false => None,
+        });
+        let visible = pages.flatten().filter(|(name, _)| access.allows(Grant::Join, name.as_str()));
+        visible.take(limit).map(|(name, members)| (name.clone(), members)).collect()
     }
 
     /// Passes a frame on to every native connection of this loop but the one that is left out; how

@@ -8,16 +8,19 @@ use super::native::{Go, Native};
 use super::session::Pause;
 use super::shard::Shard;
 use crate::api;
-use crate::broker::{ConnKey, Deflate, Encoding, ErrorCode, Now, RoomHandle};
+use crate::auth::{Grant, Ungranted};
+use crate::broker::{ConnKey, Deflate, Encoding, ErrorCode, Now, RoomHandle, RoomName};
 use crate::protocol::binary::{self, Op, Record};
 use crate::ws::{Opcode, push_frame_with};
 
 /// The room that a record is for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Addressed {
     room: RoomHandle,
+    name: RoomName,
     /// Whether the connection gets its own messages.
     echo: bool,
+    may_publish: bool,
     content_bytes_max: usize,
 }
 
@@ -69,11 +72,17 @@ impl Shard {
             }
         }
         let found = record.handle.and_then(|handle| self.room_of(key, native, handle));
-        let Some(Addressed { room, echo, content_bytes_max }) = found else {
+        let Some(Addressed { room, name, echo, may_publish, content_bytes_max }) = found else {
             let message = "handle: you are in no room with that handle; room-joined has it";
             self.refuse_record(key, number, ErrorCode::NotInRoom, message);
             return None;
         };
+        if !may_publish {
+            self.counters.requests_forbidden += 1;
+            let message = Ungranted { grant: Grant::Publish }.in_room(name.as_str());
+            self.refuse_record(key, number, ErrorCode::Forbidden, &message);
+            return None;
+        }
         if !self.may_send_to(room.home) {
             return Some(Pause::Credit(room.home));
         }
@@ -104,8 +113,13 @@ impl Shard {
         [agreed, Encoding { deflate: Deflate::Off, ..agreed }].into_iter().find_map(|encoding| {
             let (local, room) = self.members.find_wire(wire, encoding)?;
             let membership = native.rooms.in_room_mut(room.hash, local)?;
-            let content_bytes_max = room.options.content_bytes_max;
-            Some(Addressed { room: room.handle, echo: membership.echo, content_bytes_max })
+            Some(Addressed {
+                room: room.handle,
+                name: room.name.clone(),
+                echo: membership.echo,
+                may_publish: membership.may_publish,
+                content_bytes_max: room.options.content_bytes_max,
+            })
         })
     }
 

@@ -4,17 +4,19 @@
 //! Invariant: the next request is looked at when the answer to the one before it is queued.
 
 use super::batch::{RoomRef, Sender, Topic};
-use super::commands::Post;
+use super::commands::{Post, RawJoin};
+use super::door::{Caller, Visitor, forbidden};
 use super::gather::{Asker, By};
-use super::greeting::SUBPROTOCOLS;
+use super::greeting::{RAW, SUBPROTOCOLS};
 use super::hash::home_of;
 use super::session::{Body, Exchange, Membership, Pause, PendingRoom, Phase, Raw};
 use super::shard::{Notice, Shard};
 use super::timers::tick_of;
+use super::told::json_of;
 use crate::api::{self, Intent};
-use crate::auth;
+use crate::auth::{self, Access, Grant};
 use crate::broker::{
-    CommandError, Compression, ConnKey, Encoding, LoopId, Now, Overflow, RoomName, User,
+    CommandError, Compression, ConnKey, Encoding, LoopId, Now, Overflow, RoomName,
 };
 use crate::http::{
     self, BodyReader, Connection, Fields, Head, HeadReader, Method, Response, Route, SendBody,
@@ -22,13 +24,14 @@ use crate::http::{
 };
 use crate::limits::OUTBOX_HIGH_WATER_BYTES;
 use crate::ws;
+use std::sync::Arc;
 
 /// What a complete head asks for.
 enum Asked {
-    Api(Intent),
-    Raw { name: RoomName, echo: bool, upgrade: ws::Upgrade },
-    Native { upgrade: ws::Upgrade, subprotocol: Option<&'static str>, user: Option<User> },
-    Echo(ws::Upgrade),
+    Api(Intent, Caller),
+    Raw { name: RoomName, echo: bool, upgrade: ws::Upgrade, access: Option<Arc<Access>> },
+    Native { upgrade: ws::Upgrade, subprotocol: Option<&'static str>, visitor: Visitor },
+    Echo { upgrade: ws::Upgrade, access: Option<Arc<Access>> },
 }
 
 impl Shard {
@@ -84,18 +87,23 @@ impl Shard {
             return self.refuse(key, &response, body, now);
         }
         let exchange = Exchange { keep_alive: head.keep_alive, body };
-        match self.ask_head(key, head) {
-            Ok(Asked::Api(intent)) => self.begin_body(key, head, intent, exchange, now),
-            Ok(Asked::Raw { name, echo, upgrade }) => {
+        match self.ask_head(key, head, now) {
+            Ok(Asked::Api(intent, caller)) => {
+                self.begin_body(key, head, (intent, caller), exchange, now);
+            }
+            Ok(Asked::Raw { name, echo, upgrade, access }) => {
+                self.let_in(key, access.clone());
                 let compression = self.compression_of(&name);
-                self.accept(key, head, (&upgrade, None), compression);
-                self.join_raw(key, name, echo, now);
+                let subprotocol = speaks_raw(head).then_some(RAW);
+                self.accept(key, head, (&upgrade, subprotocol), compression);
+                self.join_raw(key, (name, echo), access, now);
             }
-            Ok(Asked::Native { upgrade, subprotocol, user }) => {
+            Ok(Asked::Native { upgrade, subprotocol, visitor }) => {
                 self.accept(key, head, (&upgrade, subprotocol), Compression::Shared);
-                self.open_native(key, subprotocol, user, now);
+                self.open_native_door(key, subprotocol, visitor, now);
             }
-            Ok(Asked::Echo(upgrade)) => {
+            Ok(Asked::Echo { upgrade, access }) => {
+                self.let_in(key, access);
                 self.accept(key, head, (&upgrade, None), self.settings.compression.echo);
                 self.open_websocket(key, Phase::Echo(ws::Reader::default()), now);
             }
@@ -107,7 +115,7 @@ impl Shard {
         }
     }
 
-    fn ask_head(&mut self, key: ConnKey, head: &Head<'_>) -> Result<Asked, Response> {
+    fn ask_head(&mut self, key: ConnKey, head: &Head<'_>, now: Now) -> Result<Asked, Response> {
         let route = http::route(head.path);
         match route {
             Route::Raw { room } => {
@@ -122,27 +130,38 @@ impl Shard {
                     Some("0" | "false") => false,
                     Some(_) => return Err(Response::problem(400, "echo is 0 or 1")),
                 };
-                Ok(Asked::Raw { name, echo, upgrade })
+                let access = self.visitor_now(key, head, now)?;
+                self.check_grant(access.as_deref(), Grant::Join, name.as_str())
+                    .map_err(|ungranted| forbidden(ungranted, name.as_str()))?;
+                Ok(Asked::Raw { name, echo, upgrade, access })
             }
-            Route::Echo if self.settings.echo_route => Ok(Asked::Echo(self.check_upgrade(head)?)),
+            Route::Echo if self.settings.echo_route => {
+                let upgrade = self.check_upgrade(head)?;
+                Ok(Asked::Echo { upgrade, access: self.visitor_now(key, head, now)? })
+            }
             Route::Echo => Err(Response::problem(404, "the echo route is off; see --echo-route")),
             Route::Native => {
                 let upgrade = self.check_upgrade(head)?;
                 let offers = head.fields("sec-websocket-protocol");
                 let subprotocol = ws::choose_subprotocol(offers, SUBPROTOCOLS)
                     .map_err(ws::UnknownSubprotocols::into_response)?;
-                let user = self.identify(key, head)?;
-                Ok(Asked::Native { upgrade, subprotocol, user })
+                let visitor = self.visitor(key, head, now)?;
+                Ok(Asked::Native { upgrade, subprotocol, visitor })
             }
             Route::Messages { .. }
             | Route::RoomNotifications { .. }
             | Route::UserMessages { .. }
             | Route::UserNotifications { .. }
-            | Route::Broadcast
-            | Route::Healthz
-            | Route::Readyz
-            | Route::Metrics
-            | Route::Unknown => Ok(Asked::Api(api::decide(head, route)?)),
+            | Route::Broadcast => {
+                // First of all, so that strangers learn nothing about what would be right.
+                let caller = self.caller(key, head, now)?;
+                let intent = api::decide(head, route)?;
+                self.check_call(&caller, &intent)?;
+                Ok(Asked::Api(intent, caller))
+            }
+            Route::Healthz | Route::Readyz | Route::Metrics | Route::Unknown => {
+                Ok(Asked::Api(api::decide(head, route)?, Caller::Server))
+            }
         }
     }
 
@@ -158,13 +177,6 @@ impl Shard {
             self.counters.handshakes_failed += 1;
         }
         upgrade
-    }
-
-    /// The user behind a request, `None` for a guest, or the answer that refuses it.
-    fn identify(&mut self, key: ConnKey, head: &Head<'_>) -> Result<Option<User>, Response> {
-        let trust = self.session(key).map_or(auth::Trust::Stranger, |session| session.trust);
-        let user = self.settings.identity.identify(trust, |header| head.fields(header));
-        user.map_err(|wrong| Response::problem(400, &wrong.to_string()))
     }
 
     /// Answers a handshake, with what of its offers the route agrees to.
@@ -194,20 +206,38 @@ impl Shard {
         }
     }
 
-    fn join_raw(&mut self, key: ConnKey, name: RoomName, echo: bool, now: Now) {
+    fn join_raw(
+        &mut self,
+        key: ConnKey,
+        (name, echo): (RoomName, bool),
+        access: Option<Arc<Access>>,
+        now: Now,
+    ) {
         let encoding = self.session(key).map_or(Encoding::RAW, |session| session.encoding);
         let hash = self.room_key.name(name.as_str());
         let home = home_of(hash, self.loops);
-        self.submit_join(home, key, (name.as_str(), hash), encoding, now);
+        if let Some(access) = &access
+            && let Some(session) = self.session(key)
+        {
+            session.papers_mut().sender = Some(json_of(&access.user).into());
+        }
+        let of = |grant: Grant| self.is_granted(access.as_deref(), grant, name.as_str());
+        let (may_publish, may_create) = (of(Grant::Publish), of(Grant::Create));
+        let join = RawJoin { hash, encoding, may_create };
+        self.submit_join(home, key, name.as_str(), join, now);
         let pending = Box::new(PendingRoom { name, hash });
         let membership = Membership::Pending(pending);
-        let raw = Raw { reader: ws::Reader::default(), membership, echo };
+        let raw = Raw { reader: ws::Reader::default(), membership, echo, may_publish };
         self.open_websocket(key, Phase::Raw(raw), now);
     }
 
     pub(super) fn open_websocket(&mut self, key: ConnKey, phase: Phase, now: Now) {
-        self.counters.websockets += 1;
+        self.count_websocket(key);
         self.begin_phase(key, phase, now);
+    }
+
+    pub(super) fn count_websocket(&mut self, key: ConnKey) {
+        self.counters.websockets += 1;
         self.notice(Notice::Upgraded(key));
     }
 
@@ -215,7 +245,7 @@ impl Shard {
         &mut self,
         key: ConnKey,
         head: &Head<'_>,
-        intent: Intent,
+        (intent, caller): (Intent, Caller),
         exchange: Exchange,
         now: Now,
     ) {
@@ -226,7 +256,7 @@ impl Shard {
                 if !done && head.expect_continue && head.version == Version::Http11 {
                     self.push_response(key, http::push_continue);
                 }
-                let body = Box::new(Body { intent, exchange, reader, done });
+                let body = Box::new(Body { intent, caller, exchange, reader, done });
                 self.begin_phase(key, Phase::Body(body), now);
             }
             Err(error) => self.refuse(key, &error.response(), SendBody::Yes, now),
@@ -286,11 +316,16 @@ impl Shard {
 
     /// Carries out a complete request.
     fn run(&mut self, key: ConnKey, body: Body, now: Now) {
-        let Body { intent, exchange, reader, .. } = body;
+        let Body { intent, caller, exchange, reader, .. } = body;
         match intent {
             Intent::Publish { room, kind, dedupe } => {
                 let (payload, dedupe) = (reader.take(), dedupe.as_deref().unwrap_or_default());
-                let post = Post { kind, payload: &payload, dedupe };
+                let sender = sender_json(&caller);
+                let may_create = match &caller {
+                    Caller::Server => true,
+                    Caller::User(access) => access.allows(Grant::Create, room.as_str()),
+                };
+                let post = Post { kind, payload: &payload, dedupe, sender: &sender, may_create };
                 self.run_publish(key, &room, post, exchange, now);
             }
             Intent::Direct { user, kind } => {
@@ -357,9 +392,7 @@ impl Shard {
     pub(super) fn answer_refused(&mut self, key: ConnKey, error: CommandError, now: Now) {
         match error {
             CommandError::RoomLimit => self.answer(key, &api::room_limit(), now),
-            CommandError::MayNotCreate => {
-                debug_assert!(false, "the API may create any room");
-            }
+            CommandError::MayNotCreate => self.answer(key, &api::no_such_room(), now),
         }
     }
 
@@ -409,12 +442,26 @@ impl Shard {
     }
 }
 
+/// Who is told to have sent what a caller publishes; empty for a server.
+fn sender_json(caller: &Caller) -> Box<[u8]> {
+    match caller {
+        Caller::Server => Box::default(),
+        Caller::User(access) => json_of(&access.user).into(),
+    }
+}
+
+/// Whether the client of a raw room offers to speak what it would speak anyway: one that has to
+/// offer something, to bring a token among the subprotocols, needs one that can be chosen.
+fn speaks_raw(head: &Head<'_>) -> bool {
+    ws::choose_subprotocol(head.fields("sec-websocket-protocol"), &[RAW]) == Ok(Some(RAW))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::rig::Rig;
     use super::super::settings::Settings;
     use crate::auth::{Identity, Trust};
-    use crate::broker::{RoomOptions, User};
+    use crate::broker::RoomOptions;
     use crate::http::{Fields, parse_head};
 
     #[test]
@@ -427,8 +474,10 @@ mod tests {
             let request = format!("GET /ws HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
             let mut room = Fields::new();
             let head = parse_head(request.as_bytes(), &mut room).expect("a head that http takes");
-            let user = rig.shard.identify(key, &head);
-            user.map(|user| user.map(|user| User::id(&user).to_owned())).map_err(|r| r.status)
+            let access = rig.shard.visitor_now(key, &head, rig.now);
+            access
+                .map(|access| access.map(|access| access.user.id().to_owned()))
+                .map_err(|response| response.status)
         };
         assert_eq!(identify(proxy, "x-user: ada\r\n"), Ok(Some("ada".to_owned())));
         assert_eq!(identify(stranger, "x-user: ada\r\n"), Ok(None));

@@ -16,8 +16,10 @@ use super::outbox::{Chunk, Content};
 use super::session::{Pause, Phase};
 use super::sessions::SessionAsk;
 use super::shard::Shard;
+use crate::auth::{Access, Grant};
 use crate::broker::{
-    ConnKey, Disconnect, ErrorCode, Now, Parked, ParkedRoom, Piece, Position, RoomName, SessionId,
+    ConnKey, Disconnect, ErrorCode, Now, Parked, ParkedRoom, Piece, Position, Role, RoomName,
+    SessionId,
 };
 use crate::limits::RESUME_BYTES_MAX;
 use crate::protocol::json::{self, ErrorReply, Hello, RequestId};
@@ -46,6 +48,8 @@ struct Rejoining {
     /// How many of them were asked.
     asked: usize,
     answers: Vec<Answer>,
+    /// Answers that no room gave.
+    refused: usize,
     bytes: usize,
 }
 
@@ -98,7 +102,8 @@ impl Resuming {
     }
 
     /// The rooms, each at the position that the client named, or else at the proven one.
-    fn begin(&mut self, mut rooms: Vec<ParkedRoom>) {
+    /// Those that are not granted any more have answered by that.
+    fn begin(&mut self, mut rooms: Vec<ParkedRoom>, ungranted: Vec<RoomName>) {
         let positions = std::mem::take(&mut self.positions);
         for room in &mut rooms {
             let name = room.name.as_str();
@@ -108,7 +113,10 @@ impl Resuming {
                 room.position = *position;
             }
         }
-        self.rejoining = Some(Rejoining { rooms, asked: 0, answers: Vec::new(), bytes: 0 });
+        let refused = ungranted.into_iter().map(|name| Answer::Refused(name, ErrorCode::Forbidden));
+        let answers: Vec<Answer> = refused.collect();
+        let refused = answers.len();
+        self.rejoining = Some(Rejoining { rooms, asked: 0, answers, refused, bytes: 0 });
     }
 }
 
@@ -181,15 +189,25 @@ impl Shard {
         self.go_offline(key, &native, now);
         native.rooms = Joined::default();
         self.tell_session(key, &native.user, SessionAsk::End(native.session, None), now);
-        let Parked { user, tag, rooms, batch, presence } = *parked;
-        (native.session, native.tag, native.user) = (session, tag, user);
-        let mut sender = Vec::new();
-        json::push_user(&mut sender, &native.user);
-        native.sender = sender.into_boxed_slice();
+        let Parked { user, tag, mut rooms, batch, presence } = *parked;
+        (native.session, native.tag) = (session, tag);
+        // A guest is again the guest that it was; of anyone else, what its new token says is true.
+        if user.role() == Role::Guest {
+            let access = Access { user, ..Access::clone(&native.access) };
+            native.become_user(&Arc::new(access));
+        }
+        // What a resume brings is of the past, so that has to be granted too.
+        let is_granted = |room: &ParkedRoom| {
+            let name = &room.name;
+            self.may_be_in(&native.access, name)
+                && native.access.allows(Grant::History, name.as_str())
+        };
+        let ungranted = rooms.extract_if(.., |room| !is_granted(room));
+        let ungranted = ungranted.map(|room| room.name).collect();
         native.batch = resuming.batch.unwrap_or(batch);
         native.watches = resuming.watches.unwrap_or(presence);
         self.come_online(key, &native, now);
-        resuming.begin(rooms);
+        resuming.begin(rooms, ungranted);
         native.resuming = Some(resuming);
         self.cork(key);
         let is_complete = !native.has_joins_to_make();
@@ -239,10 +257,13 @@ impl Shard {
             let pending = Box::new(PendingJoin { name: name.clone(), ticket });
             let standing = Standing::Pending(pending);
             let (proven, marked) = (0, 0);
-            native.rooms.push(Membership { hash, standing, echo, presence, proven, marked });
+            let may_publish = native.access.allows(Grant::Publish, name.as_str());
+            let membership =
+                Membership { hash, standing, echo, presence, may_publish, proven, marked };
+            native.rooms.push(membership);
             let join = Join {
                 encoding: self.encoding_in(key, native, name.as_str()),
-                name,
+                name: name.clone(),
                 hash,
                 ticket: Some(ticket),
                 since: Some(position),
@@ -251,6 +272,7 @@ impl Shard {
                 history: u32::MAX,
                 presence,
                 echo: Some(echo),
+                may_create: native.access.allows(Grant::Create, name.as_str()),
             };
             let (user, tag, what) = (Arc::clone(&native.user), native.tag, What::Join(join));
             self.submit_ask(home, Asked { key, id: None, user, tag, what }, now);
@@ -299,7 +321,7 @@ impl Shard {
     fn add_answer(&mut self, key: ConnKey, answer: Answer) {
         let Some(rejoining) = self.rejoining(key) else { return };
         rejoining.answers.push(answer);
-        if rejoining.answers.len() == rejoining.rooms.len() {
+        if rejoining.answers.len() == rejoining.rooms.len() + rejoining.refused {
             self.steps.push((key, Step::Complete));
         }
     }

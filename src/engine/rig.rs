@@ -109,7 +109,10 @@ impl Rig {
         notices
             .filter_map(|notice| match notice {
                 Notice::Gap { gap, .. } => Some(gap),
-                Notice::Upgraded(_) | Notice::Refused { .. } | Notice::Violation { .. } => None,
+                Notice::Upgraded(_)
+                | Notice::Refused { .. }
+                | Notice::TokenRefused { .. }
+                | Notice::Violation { .. } => None,
             })
             .collect()
     }

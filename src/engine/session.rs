@@ -4,6 +4,8 @@
 //! unfinished. Invariants: [`Session::phase`] is `Gone` exactly while a call works on it or its
 //! close waits to be carried out; a session that is paused is not read.
 
+use super::authenticating::Unauthenticated;
+use super::door::Caller;
 use super::members::Place;
 use super::native::Native;
 use super::outbox::Outbox;
@@ -99,6 +101,8 @@ pub(crate) enum Phase {
     Waiting(Exchange),
     /// In a raw room.
     Raw(Raw),
+    /// A native connection that has yet to say who it is.
+    Unauthenticated(Box<Unauthenticated>),
     /// A native connection.
     Native(Box<Native>),
     /// On the echo route.
@@ -125,6 +129,7 @@ pub(crate) struct Exchange {
 #[derive(Debug)]
 pub(crate) struct Body {
     pub(crate) intent: Intent,
+    pub(crate) caller: Caller,
     pub(crate) exchange: Exchange,
     pub(crate) reader: BodyReader,
     pub(crate) done: bool,
@@ -137,6 +142,8 @@ pub(crate) struct Raw {
     pub(crate) membership: Membership,
     /// Whether it gets its own messages.
     pub(crate) echo: bool,
+    /// Whether it may publish there.
+    pub(crate) may_publish: bool,
 }
 
 /// A connection's membership of its room.
@@ -207,6 +214,7 @@ impl Phase {
             Self::Body(body) => body.reader.held_bytes(),
             Self::Raw(raw) => raw.reader.held_bytes(),
             Self::Native(native) => native.held_bytes(),
+            Self::Unauthenticated(stranger) => stranger.reader.held_bytes(),
             Self::Echo(reader) | Self::Closing(Some(reader)) => reader.held_bytes(),
             Self::Waiting(_)
             | Self::Closing(None)
@@ -218,6 +226,6 @@ impl Phase {
 
     /// Whether it is an open WebSocket.
     pub(crate) const fn is_websocket(&self) -> bool {
-        matches!(self, Self::Raw(_) | Self::Native(_) | Self::Echo(_))
+        matches!(self, Self::Raw(_) | Self::Unauthenticated(_) | Self::Native(_) | Self::Echo(_))
     }
 }

@@ -23,7 +23,7 @@ use super::sessions::SessionsAtHome;
 use super::settings::Settings;
 use super::table::Table;
 use super::timers::{Wheel, tick_of};
-use crate::auth::{Authority, Trust};
+use crate::auth::{Authority, BadToken, Trust};
 use crate::broker::{ConnKey, Disconnect, Gap, LoopId, Now, RoomHandle};
 use crate::limits::{NOTICES_MAX, SMALL_ROOM_MEMBERS_MAX};
 use crate::observe::Counters;
@@ -115,6 +115,13 @@ pub enum Notice {
         /// What it did.
         error: ws::ProtocolError,
     },
+    /// A token let nobody in.
+    TokenRefused {
+        /// The connection that showed it.
+        key: ConnKey,
+        /// Why.
+        bad: BadToken,
+    },
     /// A member will not get these messages.
     Gap {
         /// The connection.
@@ -132,6 +139,7 @@ impl fmt::Display for Notice {
             Self::Upgraded(_) => write!(f, "connection upgraded"),
             Self::Refused { status, .. } => write!(f, "request refused with status {status}"),
             Self::Violation { error, .. } => write!(f, "protocol violation: {error}"),
+            Self::TokenRefused { bad, .. } => write!(f, "token refused: {bad}"),
             Self::Gap { gap, .. } => {
                 write!(f, "{} messages dropped between seq {} and {}", gap.count, gap.from, gap.to)
             }
@@ -153,6 +161,8 @@ pub struct Shard {
     /// What of resumes is to be done when a batch has been handed out.
     pub(super) steps: Vec<(ConnKey, Step)>,
     pub(super) settings: Arc<Settings>,
+    /// What the wall clock is ahead of the other one, as of when deadlines were set by it.
+    pub(super) unix_offset_ms: u64,
     /// Who decides who comes in.
     pub(super) authority: Arc<Authority>,
     pub(super) sessions: Table<Session>,
@@ -251,6 +261,7 @@ impl Shard {
             special: Vec::new(),
             draining: false,
             next_batch: 0,
+            unix_offset_ms: now.unix_ms.saturating_sub(now.mono_ms),
             authority: Arc::clone(&settings.authority),
             settings,
         }

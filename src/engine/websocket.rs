@@ -13,6 +13,7 @@ use crate::broker::{Command, ConnKey, Disconnect, LoopId, Now};
 use crate::limits::OUTBOX_HIGH_WATER_BYTES;
 use crate::protocol::raw;
 use crate::ws::{self, Message};
+use std::sync::Arc;
 
 impl Shard {
     /// Handles input of a member of a raw room; returns how much was consumed.
@@ -43,6 +44,12 @@ impl Shard {
             at += step.consumed;
             match step.message {
                 None => break,
+                Some(Message::Data { .. } | Message::Compressed { .. }) if !member.may_publish => {
+                    self.counters.requests_forbidden += 1;
+                    self.put_phase(key, Phase::Raw(member));
+                    self.disconnect(key, Disconnect::Policy, now);
+                    return input.len();
+                }
                 Some(Message::Data { kind, payload }) => {
                     self.counters.messages_in += 1;
                     self.publish_raw(key, &member, home, raw::decode(kind, &payload), now);
@@ -183,6 +190,14 @@ impl Shard {
         now: Now,
     ) {
         let Command::Publish { kind, payload } = command;
+        let said_by = self.said_by(key);
+        let post = Post {
+            kind,
+            payload,
+            dedupe: "",
+            sender: said_by.as_deref().unwrap_or_default(),
+            may_create: false, // Its join has opened the room, unless that was refused.
+        };
         let sender = if member.echo { Sender::Member(key) } else { Sender::LeftOut(key) };
         match &member.membership {
             Membership::Joined(place) => {
@@ -191,13 +206,19 @@ impl Shard {
                     return;
                 };
                 let room = RoomRef::Handle(room.handle);
-                self.submit_publish(home, room, Post { kind, payload, dedupe: "" }, sender, now);
+                self.submit_publish(home, room, post, sender, now);
             }
             Membership::Pending(pending) => {
                 let room = RoomRef::Name { name: pending.name.as_str(), hash: pending.hash };
-                self.submit_publish(home, room, Post { kind, payload, dedupe: "" }, sender, now);
+                self.submit_publish(home, room, post, sender, now);
             }
         }
+    }
+
+    /// Who is told to have sent what a raw member publishes; none for a guest.
+    fn said_by(&self, key: ConnKey) -> Option<Arc<[u8]>> {
+        let session = self.sessions.get(key.index, key.generation)?;
+        session.papers.as_deref()?.sender.clone()
     }
 
     fn home_of_member(&self, member: &Raw) -> LoopId {

@@ -131,6 +131,7 @@ impl Shard {
             | Phase::Body(_)
             | Phase::Waiting(_)
             | Phase::Raw(_)
+            | Phase::Unauthenticated(_)
             | Phase::Native(_)
             | Phase::Echo(_)
             | Phase::Closing(_)

@@ -37,6 +37,7 @@ impl Log {
         let (Notice::Upgraded(key)
         | Notice::Refused { key, .. }
         | Notice::Violation { key, .. }
+        | Notice::TokenRefused { key, .. }
         | Notice::Gap { key, .. }) = notice;
         let (loop_id, ConnKey { index, generation }) = (self.id.0, *key);
         if matches!(notice, Notice::Upgraded(_)) {

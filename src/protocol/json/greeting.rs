@@ -22,9 +22,20 @@ pub struct Welcome<'a> {
     /// What the connection must keep to.
     pub limits: Limits,
     /// Who the connection is, as far as is known.
-    pub user: Option<&'a User>,
+    pub user: Option<Identity<'a>>,
     /// What was agreed on.
     pub agreed: Agreed,
+}
+
+/// Who a connection is, as it is told itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity<'a> {
+    /// The user.
+    pub user: &'a User,
+    /// Its roles by name.
+    pub roles: &'a [Box<str>],
+    /// When its token ends, in Unix milliseconds.
+    pub expires_ms: Option<u64>,
 }
 
 /// Bounds that a client can keep to if it knows them.
@@ -71,7 +82,7 @@ pub fn push_welcome_head(out: &mut Vec<u8>, welcome: &Welcome<'_>) {
                 .number("requestIdBytes", limits.request_id_bytes)
         });
     let object = match welcome.user {
-        Some(user) => object.object("user", |object| profile(object, user, None)),
+        Some(user) => object.object("user", |object| profile(object, &user)),
         None => object,
     };
     object.flag("batch", agreed.batch).flag("presence", agreed.presence);
@@ -100,15 +111,10 @@ pub fn push_welcome(out: &mut Vec<u8>, welcome: &Welcome<'_>) {
 }
 
 /// Appends the reply to a token that was accepted; it is good until `expires_ms`, if that is known.
-pub fn push_auth_success(
-    out: &mut Vec<u8>,
-    id: Option<RequestId<'_>>,
-    user: &User,
-    expires_ms: Option<u64>,
-) {
+pub fn push_auth_success(out: &mut Vec<u8>, id: Option<RequestId<'_>>, identity: &Identity<'_>) {
     Object::open(out, "auth-success")
         .id(id)
-        .object("user", |object| profile(object, user, expires_ms))
+        .object("user", |object| profile(object, identity))
         .close();
 }
 
@@ -137,12 +143,12 @@ pub fn push_heartbeat(out: &mut Vec<u8>, id: Option<RequestId<'_>>) {
 }
 
 /// A user as it sees itself.
-fn profile<'o>(object: Object<'o>, user: &User, expires_ms: Option<u64>) -> Object<'o> {
+fn profile<'o>(object: Object<'o>, identity: &Identity<'_>) -> Object<'o> {
     object
-        .text("id", user.id())
-        .text("username", user.username())
-        .list("roles", [user.role()], |out, role| push_text(out, role.word().as_bytes()))
-        .maybe_number("expires", expires_ms)
+        .text("id", identity.user.id())
+        .text("username", identity.user.username())
+        .list("roles", identity.roles, |out, role| push_text(out, role.as_bytes()))
+        .maybe_number("expires", identity.expires_ms)
 }
 
 #[cfg(test)]
@@ -162,7 +168,7 @@ mod tests {
             heartbeat_interval_ms: 30_000,
             heartbeat_timeout_ms: 10_000,
             limits: Limits { message_bytes: 4, content_bytes: 3, rooms: 2, request_id_bytes: 1 },
-            user: Some(&user),
+            user: Some(Identity { user: &user, roles: &["admin".into()], expires_ms: None }),
             agreed: Agreed { batch: true, presence: false },
         };
         let head = concat!(
@@ -190,8 +196,10 @@ mod tests {
     #[test]
     fn tokens_are_answered() {
         let user = User::new("42", "Ada", Role::Member).expect("a user");
+        let roles = ["member".into()];
+        let identity = Identity { user: &user, roles: &roles, expires_ms: Some(9) };
         assert_eq!(
-            written(|out| push_auth_success(out, None, &user, Some(9))),
+            written(|out| push_auth_success(out, None, &identity)),
             concat!(
                 r#"{"type":"auth-success","user":{"id":"42","username":"Ada","#,
                 r#""roles":["member"],"expires":9}}"#

@@ -19,8 +19,8 @@ mod write;
 
 pub use decode::decode;
 pub use greeting::{
-    Agreed, Limits, Welcome, push_auth_failed, push_auth_success, push_heartbeat, push_pong,
-    push_room_refused, push_welcome, push_welcome_head, push_welcome_rooms,
+    Agreed, Identity, Limits, Welcome, push_auth_failed, push_auth_success, push_heartbeat,
+    push_pong, push_room_refused, push_welcome, push_welcome_head, push_welcome_rooms,
 };
 pub use item::{
     Item, push_batch_head, push_item, push_list_tail, push_person, push_user, sender_id,

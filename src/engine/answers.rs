@@ -210,8 +210,7 @@ impl Shard {
         now: Now,
     ) {
         let name = (join.name.as_str(), join.hash);
-        let creator = if join.may_create { Creator::User(user.role()) } else { Creator::Ungranted };
-        let room = match self.open_room(name, creator, now) {
+        let room = match self.open_room(name, join.creator(user), now) {
             Ok(room) => room,
             Err(error) => return self.refuse_join(asker, join, error),
         };
@@ -408,6 +407,13 @@ impl Shard {
 
     fn room_name(&self, room: RoomHandle) -> &str {
         self.homes.room(room).map_or("", |home| home.name.as_str())
+    }
+}
+
+impl Join {
+    /// As whom it may have its room created.
+    fn creator(&self, user: &User) -> Creator {
+        if self.may_create { Creator::User(user.role()) } else { Creator::Ungranted }
     }
 }
 

@@ -144,20 +144,18 @@ impl Shard {
         now: Now,
     ) -> Result<Option<Arc<Access>>, Option<Disconnect>> {
         self.counters.messages_in += 1;
-        let (token, id) = match (kind, json::decode(payload)) {
-            (DataKind::Text, Ok(request)) => match request.ask {
-                Ask::Auth { token } => (token, request.id),
-                _other => {
-                    let message = "say `auth` with a token first";
-                    let error = plain_error(ErrorCode::Unauthorized, message, request.id);
-                    return self.mistake(key, &error);
-                }
-            },
+        let request = match (kind, json::decode(payload)) {
+            (DataKind::Text, Ok(request)) => request,
             (DataKind::Text, Err(mistake)) => return self.mistake(key, &mistake.reply()),
             (DataKind::Binary, _) => {
                 let message = "say `auth` with a token first, in a text message";
                 return self.mistake(key, &plain_error(ErrorCode::Unauthorized, message, None));
             }
+        };
+        let id = request.id;
+        let Ask::Auth { token } = request.ask else {
+            let message = "say `auth` with a token first";
+            return self.mistake(key, &plain_error(ErrorCode::Unauthorized, message, id));
         };
         match self.admit(key, &token, now) {
             Ok(access) => {

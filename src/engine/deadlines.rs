@@ -40,11 +40,11 @@ impl Shard {
     /// Acts on everything that is due.
     pub fn handle_deadlines(&mut self, now: Now) {
         let tick = tick_of(now.mono_ms);
+        self.follow_clock(now);
         while let Some(index) = self.timers.poll_due(tick) {
             let Some(generation) = self.sessions.generation_at(index) else { continue };
             self.handle_due(ConnKey { index, generation }, tick, now);
         }
-        self.follow_clock(now);
         self.end_absences(now);
         self.homes.handle_due(now);
         self.expire_sessions(now);

@@ -237,3 +237,7 @@ fn unauthorized(detail: &str, was_shown: bool) -> Response {
 pub(super) fn forbidden(ungranted: Ungranted, room: &str) -> Response {
     Response::problem(403, &format!("forbidden: {}", ungranted.in_room(room)))
 }
+
+#[cfg(test)]
+#[path = "door_tests.rs"]
+mod tests;

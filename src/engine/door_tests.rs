@@ -1,0 +1,349 @@
+//! Who comes in, what it may do then, and how long it stays.
+
+use crate::auth::{Authority, IssuedClaims, Secret, Signer, TokenAlg, TokenKeys};
+use crate::broker::{ConnKey, Now, RoomOptions};
+use crate::engine::rig::Rig;
+use crate::engine::settings::Settings;
+use crate::engine::shard::Action;
+use crate::limits::UNAUTHENTICATED_MISTAKES_MAX;
+use crate::ws::{self, Opcode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const KEY: &[u8; 32] = b"a secret that nobody else has 12";
+/// A moment to begin at, in Unix seconds.
+const BEGIN_S: u64 = 1_800_000_000;
+
+fn secret() -> Secret {
+    Secret::new(*KEY)
+}
+
+/// A shard that wants tokens.
+fn rig() -> Rig {
+    let mut keys = TokenKeys::default();
+    keys.add_hmac(TokenAlg::Hs256, None, &secret()).expect("a long key");
+    let api_keys = vec![Secret::new(*b"the key of a server")];
+    let authority = Authority { keys: Some(keys), api_keys, ..Authority::default() };
+    let settings = Settings {
+        authority: Arc::new(authority),
+        auth_cookie: Some("session".into()),
+        echo_route: true,
+        heartbeat_interval_ms: 3_600_000, // Nobody here answers pings.
+        ..Settings::default()
+    };
+    let mut rig = Rig::with(RoomOptions::default(), settings);
+    rig.now = Now { mono_ms: 5_000, unix_ms: BEGIN_S * 1_000 };
+    rig.shard.handle_deadlines(rig.now);
+    rig
+}
+
+/// A token of `user` for that many seconds, with those claims of rooms.
+fn token(user: &str, seconds: u64, rooms: Option<Value>) -> String {
+    let signer = Signer::from_secret(TokenAlg::Hs256, None, &secret()).expect("a signer");
+    let claims = IssuedClaims {
+        user: user.to_owned(),
+        rooms,
+        jti: Some(format!("{user}-1")),
+        iat: BEGIN_S,
+        exp: BEGIN_S + seconds,
+        ..IssuedClaims::default()
+    };
+    signer.sign(&claims).expect("a token")
+}
+
+fn upgrade(rig: &mut Rig, target: &str, fields: &str) -> (ConnKey, String) {
+    let key = rig.open();
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{fields}\r\n"
+    );
+    rig.shard.handle_bytes(key, &mut request.into_bytes(), rig.now);
+    let answer = read(rig, key);
+    (key, answer)
+}
+
+fn say(rig: &mut Rig, key: ConnKey, request: &Value) -> String {
+    let mut frame = Vec::new();
+    let request = request.to_string();
+    ws::push_masked_frame(&mut frame, Opcode::Text, request.as_bytes(), [1, 2, 3, 4]);
+    rig.shard.handle_bytes(key, &mut frame, rig.now);
+    read(rig, key)
+}
+
+fn read(rig: &mut Rig, key: ConnKey) -> String {
+    rig.shard.end_tick(rig.now);
+    String::from_utf8_lossy(&rig.read_all(key)).into_owned()
+}
+
+/// A native connection of `user`.
+fn connect(rig: &mut Rig, user: &str, seconds: u64, rooms: Option<Value>) -> ConnKey {
+    let bearer = format!("Authorization: Bearer {}\r\n", token(user, seconds, rooms));
+    let (key, answer) = upgrade(rig, "/ws", &bearer);
+    assert!(answer.starts_with("HTTP/1.1 101 ") && answer.contains("welcome"), "{answer}");
+    key
+}
+
+fn pass(rig: &mut Rig, ms: u64) {
+    for _ in 0..ms.div_ceil(100) {
+        rig.now = rig.now.plus_ms(100);
+        rig.shard.handle_deadlines(rig.now);
+        rig.shard.end_tick(rig.now);
+    }
+}
+
+/// The close code that the connection was sent, if it was.
+fn close_code(rig: &mut Rig, key: ConnKey) -> Option<u16> {
+    let sent = rig.read_all(key);
+    let at = sent.windows(2).rposition(|bytes| bytes[0] == 0x88 && bytes[1] >= 2)?;
+    Some(u16::from_be_bytes([sent[at + 2], sent[at + 3]]))
+}
+
+#[test]
+fn a_token_is_shown_once_in_one_of_its_places() {
+    let good = token("ada", 60, None);
+    let places = |token: &str| {
+        [
+            (String::new(), format!("Authorization: bearer {token}\r\n")),
+            (format!("?token={token}"), String::new()),
+            (String::new(), format!("Cookie: a=b; session={token}\r\n")),
+            (String::new(), format!("Sec-WebSocket-Protocol: fanfare.v1.raw, bearer.{token}\r\n")),
+        ]
+    };
+    for path in ["/raw/a", "/echo", "/ws"] {
+        let mut rig = rig();
+        for (query, fields) in places(&good) {
+            let fields = if path == "/ws" { fields.replace("v1.raw", "v1.json") } else { fields };
+            let (_, answer) = upgrade(&mut rig, &format!("{path}{query}"), &fields);
+            assert!(answer.starts_with("HTTP/1.1 101 "), "{path} {query} {fields}: {answer}");
+        }
+        for (query, fields) in places(&good[..good.len() - 2]) {
+            let fields = if path == "/ws" { fields.replace("v1.raw", "v1.json") } else { fields };
+            let (_, answer) = upgrade(&mut rig, &format!("{path}{query}"), &fields);
+            assert!(answer.starts_with("HTTP/1.1 401 "), "{path}: {answer}");
+            assert!(answer.contains("WWW-Authenticate: Bearer error=\"invalid_token\""));
+        }
+        let twice = format!("Authorization: Bearer {good}\r\n");
+        let (_, answer) = upgrade(&mut rig, &format!("{path}?token={good}"), &twice);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        let counters = rig.shard.counters();
+        assert_eq!((counters.tokens_accepted, counters.tokens_refused), (4, 4));
+    }
+}
+
+#[test]
+fn without_a_token_only_a_native_connection_gets_to_say_something() {
+    let mut rig = rig();
+    for path in ["/raw/a", "/echo"] {
+        let (_, answer) = upgrade(&mut rig, path, "");
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        assert!(answer.contains("WWW-Authenticate: Bearer\r\n"), "{answer}");
+    }
+    let (key, answer) = upgrade(&mut rig, "/ws", "");
+    assert!(answer.starts_with("HTTP/1.1 101 ") && !answer.contains("welcome"), "{answer}");
+    for early in [json!({"type":"join-room","room":"a","id":1}), json!({"type":"ping","id":1})] {
+        let told = say(&mut rig, key, &early);
+        assert!(told.contains(r#""code":"unauthorized""#) && told.contains(r#""id":1"#), "{told}");
+    }
+    let auth = json!({"type":"auth","id":2,"token":token("ada", 60, None)});
+    let told = say(&mut rig, key, &auth);
+    let (success, welcome) = (told.find("auth-success"), told.find("welcome"));
+    assert!(success.is_some() && success < welcome, "{told}");
+    assert!(told.contains(r#""id":"ada","username":"ada","roles":["member"]"#), "{told}");
+    assert!(say(&mut rig, key, &json!({"type":"join-room","room":"a"})).contains("room-joined"));
+}
+
+#[test]
+fn who_says_nothing_good_in_time_is_closed() {
+    let mut rig = rig();
+    let (silent, _) = upgrade(&mut rig, "/ws", "");
+    let (liar, _) = upgrade(&mut rig, "/ws", "");
+    let (chatty, _) = upgrade(&mut rig, "/ws", "");
+    let (long, _) = upgrade(&mut rig, "/ws", "");
+    let told = say(&mut rig, liar, &json!({"type":"auth","token":"a.b.c"}));
+    assert!(told.contains("auth-failed") && told.ends_with("\u{f}\u{fffd}"), "{told:?}");
+    for _ in 0..UNAUTHENTICATED_MISTAKES_MAX - 1 {
+        assert!(say(&mut rig, chatty, &json!({"type":"ping"})).contains("unauthorized"));
+    }
+    rig.shard.end_tick(rig.now);
+    let mut frame = Vec::new();
+    ws::push_masked_frame(&mut frame, Opcode::Text, b"{}", [1, 2, 3, 4]);
+    rig.shard.handle_bytes(chatty, &mut frame, rig.now);
+    assert_eq!(close_code(&mut rig, chatty), Some(4001));
+    let mut frame = Vec::new();
+    ws::push_masked_frame(&mut frame, Opcode::Text, &vec![b' '; 64 * 1_024], [1, 2, 3, 4]);
+    rig.shard.handle_bytes(long, &mut frame[..20], rig.now);
+    assert_eq!(close_code(&mut rig, long), Some(1009), "on the header alone");
+    pass(&mut rig, 9_900);
+    assert_eq!(close_code(&mut rig, silent), None);
+    pass(&mut rig, 200);
+    assert_eq!(close_code(&mut rig, silent), Some(4001));
+    assert_eq!(rig.shard.counters().auth_timeouts, 1);
+}
+
+#[test]
+fn what_is_not_granted_is_refused_by_its_name() {
+    let mut rig = rig();
+    let rooms = json!({"join":["chat:*"],"publish":["chat:1"],"history":false,"presence":["chat:1"],
+        "create":["chat:1","chat:2","chat:3"]});
+    let key = connect(&mut rig, "ada", 600, Some(rooms));
+    let join = |room: &str| json!({"type":"join-room","room":room,"id":"j"});
+    for (request, missing) in [
+        (join("news"), "join in `news`"),
+        (join("user:bob"), "join in `user:bob`"),
+        (json!({"type":"join-room","room":"chat:1","history":5}), "history in `chat:1`"),
+        (json!({"type":"join-room","room":"chat:2","presence":true}), "presence in `chat:2`"),
+        (json!({"type":"create-room","room":"news"}), "create in `news`"),
+        (json!({"type":"get-room","room":"news"}), "join in `news`"),
+        (json!({"type":"broadcast","content":1}), "admin"),
+    ] {
+        let told = say(&mut rig, key, &request);
+        assert!(told.contains(r#""code":"forbidden""#) && told.contains(missing), "{told}");
+    }
+    assert!(say(&mut rig, key, &join("chat:4")).contains("no-such-room"), "create is missing");
+    for room in ["chat:1", "chat:2", "user:ada"] {
+        assert!(say(&mut rig, key, &join(room)).contains("room-joined"), "{room}");
+    }
+    let publish = |room: &str| json!({"type":"room-message","room":room,"content":1,"id":"m"});
+    assert!(say(&mut rig, key, &publish("chat:1")).contains(r#""type":"ack""#));
+    for request in [publish("chat:2"), json!({"type":"typing","room":"chat:2","isTyping":true})] {
+        let told = say(&mut rig, key, &request);
+        assert!(told.contains("forbidden") && told.contains("publish in `chat:2`"), "{told}");
+    }
+    let told = say(&mut rig, key, &json!({"type":"get-history","room":"chat:1"}));
+    assert!(told.contains("history in `chat:1`"), "{told}");
+    let told = say(&mut rig, key, &json!({"type":"get-members","room":"chat:2"}));
+    assert!(told.contains("presence in `chat:2`"), "{told}");
+    connect(&mut rig, "root", 600, None);
+    let other = connect(&mut rig, "root", 600, None);
+    say(&mut rig, other, &join("news"));
+    let told = say(&mut rig, key, &json!({"type":"get-rooms"}));
+    assert!(told.contains("chat:1") && !told.contains("news"), "{told}");
+    assert!(rig.shard.counters().requests_forbidden >= 10);
+}
+
+#[test]
+fn a_raw_member_needs_grants_too_and_is_named_as_who_it_is() {
+    let mut rig = rig();
+    let rooms = json!({"join":["a","b"],"publish":["a"],"create":["a"]});
+    let bearer = format!("Authorization: Bearer {}\r\n", token("ada", 600, Some(rooms)));
+    let (_, answer) = upgrade(&mut rig, "/raw/c", &bearer);
+    assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("join in `c`"), "{answer}");
+    let native = connect(&mut rig, "bob", 600, None);
+    say(&mut rig, native, &json!({"type":"join-room","room":"a"}));
+    let (key, _) = upgrade(&mut rig, "/raw/a", &bearer);
+    rig.publish(key, b"hello");
+    assert!(read(&mut rig, native).contains(r#""sender":{"id":"ada","username":"ada"}"#));
+    let (key, answer) = upgrade(&mut rig, "/raw/b", &bearer);
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    assert_eq!(close_code(&mut rig, key), None);
+    rig.shard.end_tick(rig.now);
+    let closed = rig.shard.session(key).is_none_or(|session| session.close_code == 1008);
+    assert!(closed, "the room does not exist, and create is not granted there");
+    say(&mut rig, native, &json!({"type":"join-room","room":"b"}));
+    let (key, _) = upgrade(&mut rig, "/raw/b", &bearer);
+    rig.publish(key, b"no");
+    assert_eq!(close_code(&mut rig, key), Some(1008));
+    assert!(!read(&mut rig, native).contains("no"));
+}
+
+#[test]
+fn a_token_ends_to_the_second_and_whoever_refreshes_it_stays() {
+    let mut rig = rig();
+    let ada = connect(&mut rig, "ada", 60, None);
+    let bob = connect(&mut rig, "bob", 60, None);
+    let bearer = format!("Authorization: Bearer {}\r\n", token("raw", 60, None));
+    let (raw, _) = upgrade(&mut rig, "/raw/a", &bearer);
+    pass(&mut rig, 29_900);
+    assert!(!read(&mut rig, ada).contains("unauthorized"));
+    pass(&mut rig, 200);
+    for key in [ada, bob] {
+        let told = read(&mut rig, key);
+        assert!(told.contains(r#""code":"unauthorized""#) && told.contains("refresh"), "{told}");
+        assert!(told.contains(r#""retryAfter":"#), "{told}");
+    }
+    for (user, code) in [("bob", "forbidden"), ("ada", "auth-success")] {
+        let refresh = json!({"type":"refresh","id":7,"token":token(user, 120, None)});
+        let told = say(&mut rig, ada, &refresh);
+        assert!(told.contains(code) && told.contains(r#""id":7"#), "{told}");
+    }
+    assert!(say(&mut rig, ada, &json!({"type":"refresh","token":"x"})).contains("unauthorized"));
+    pass(&mut rig, 29_800);
+    assert_eq!([close_code(&mut rig, bob), close_code(&mut rig, raw)], [None; 2]);
+    pass(&mut rig, 200);
+    let codes = [ada, bob, raw].map(|key| close_code(&mut rig, key));
+    assert_eq!(codes, [None, Some(4001), Some(4001)]);
+    pass(&mut rig, 59_800);
+    assert_eq!(close_code(&mut rig, ada), None);
+    pass(&mut rig, 300);
+    assert_eq!(close_code(&mut rig, ada), Some(4001));
+    assert_eq!(rig.shard.counters().tokens_expired, 3);
+}
+
+#[test]
+fn a_clock_that_is_set_moves_the_end_of_tokens_and_nothing_else() {
+    let mut rig = rig();
+    let (ada, bob) =
+        (connect(&mut rig, "ada", 3_600, None), connect(&mut rig, "bob", 90_000, None));
+    rig.now.unix_ms += 24 * 3_600 * 1_000;
+    pass(&mut rig, 100);
+    assert_eq!([close_code(&mut rig, ada), close_code(&mut rig, bob)], [Some(4001), None]);
+    rig.now.unix_ms -= 2 * 24 * 3_600 * 1_000;
+    pass(&mut rig, 1_000);
+    assert_eq!(close_code(&mut rig, bob), None);
+}
+
+#[test]
+fn a_token_that_grants_less_than_the_one_before_takes_rooms_away() {
+    let mut rig = rig();
+    let key = connect(&mut rig, "ada", 60, None);
+    for room in ["a", "b"] {
+        say(&mut rig, key, &json!({"type":"join-room","room":room}));
+    }
+    let less = token("ada", 600, Some(json!({"join":["a"]})));
+    let told = say(&mut rig, key, &json!({"type":"refresh","token":less}));
+    assert!(told.contains("join in `b`") && told.contains(r#""room-left","room":"b""#), "{told}");
+    let told = say(&mut rig, key, &json!({"type":"room-message","room":"a","content":1}));
+    assert!(told.contains("publish in `a`"), "{told}");
+    assert_eq!(rig.shard.counters().members, 1);
+}
+
+#[test]
+fn the_api_asks_who_calls_before_anything_else() {
+    let mut rig = rig();
+    let post = |rig: &mut Rig, target: &str, fields: &str| {
+        let key = rig.open();
+        let request =
+            format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n{fields}\r\nhi");
+        rig.shard.handle_bytes(key, &mut request.into_bytes(), rig.now);
+        let answer = read(rig, key);
+        while let Some(Action::Close { .. }) = rig.shard.poll_action() {}
+        answer
+    };
+    let rooms = json!({"join":["a"],"publish":["a"]});
+    let ada = format!("Authorization: Bearer {}\r\n", token("ada", 60, Some(rooms)));
+    let server = "X-API-Key: the key of a server\r\n";
+    let bearer = "Authorization: Bearer the key of a server\r\n";
+    for (target, fields, status) in [
+        ("/v1/rooms/a/messages", "", 401),
+        ("/v1/rooms/%ff/messages", "", 401),
+        ("/v1/rooms/a/messages", "X-API-Key: the key of a servers\r\n", 401),
+        ("/v1/rooms/a/messages", "Authorization: Basic eDp5\r\n", 401),
+        ("/v1/rooms/a/messages", "Authorization: Bearer x.y.z\r\n", 401),
+        ("/v1/rooms/a/messages", server, 200),
+        ("/v1/rooms/a/messages", bearer, 200),
+        ("/v1/rooms/a/messages", &ada, 200),
+        ("/v1/rooms/b/messages", &ada, 403),
+        ("/v1/users/bob/messages", &ada, 403),
+        ("/v1/broadcast", &ada, 403),
+        ("/v1/broadcast", server, 200),
+        ("/v1/rooms/a/messages", &format!("{server}{ada}"), 400),
+    ] {
+        let answer = post(&mut rig, target, fields);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target} {fields}: {answer}");
+    }
+    assert_eq!(rig.shard.counters().publications, 3, "what was refused had no effect");
+    let bob = connect(&mut rig, "bob", 60, None);
+    say(&mut rig, bob, &json!({"type":"join-room","room":"a"}));
+    post(&mut rig, "/v1/rooms/a/messages", &ada);
+    assert!(read(&mut rig, bob).contains(r#""sender":{"id":"ada","username":"ada"}"#));
+}

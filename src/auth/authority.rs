@@ -92,3 +92,89 @@ impl Authority {
         Grants::all_rooms().with_admin()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Grant, IssuedClaims, Signer, TokenAlg};
+    use serde_json::json;
+
+    const EXP_S: u64 = 1_000;
+
+    fn secret() -> Secret {
+        Secret::new([7; 32])
+    }
+
+    fn authority() -> Authority {
+        let mut keys = TokenKeys::default();
+        keys.add_hmac(TokenAlg::Hs256, None, &secret()).expect("a key");
+        Authority { keys: Some(keys), ..Authority::default() }
+    }
+
+    fn admit(authority: &Authority, claims: IssuedClaims) -> Access {
+        let signer = Signer::from_secret(TokenAlg::Hs256, None, &secret()).expect("a key");
+        let token = signer.sign(&claims).expect("a token");
+        authority.admit(&token, 0).expect("let in")
+    }
+
+    fn claims() -> IssuedClaims {
+        IssuedClaims { user: "ada".into(), exp: EXP_S, ..IssuedClaims::default() }
+    }
+
+    #[test]
+    fn without_keys_no_token_is_good_and_with_keys_one_is_needed() {
+        let open = Authority::default();
+        assert!(!open.wants_tokens() && !open.guards_api());
+        assert_eq!(open.admit("a.b.c", 0), Err(BadToken::NoKeys));
+        let closed = authority();
+        assert!(closed.wants_tokens() && closed.guards_api());
+        assert_eq!(closed.admit("a.b.c", 0), Err(BadToken::Malformed));
+        let empty = Authority { keys: Some(TokenKeys::default()), ..Authority::default() };
+        assert!(empty.wants_tokens());
+    }
+
+    #[test]
+    fn a_token_that_names_neither_rooms_nor_roles_is_a_members() {
+        let access = admit(&authority(), claims());
+        assert_eq!((access.user.id(), access.user.username()), ("ada", "ada"));
+        assert_eq!((access.user.role(), &*access.roles), (Role::Member, &[MEMBER.into()][..]));
+        assert!(access.allows(Grant::Publish, "chat:1") && !access.allows(Grant::Admin, ""));
+        assert_eq!(access.expires_ms(), Some(EXP_S * 1_000));
+    }
+
+    #[test]
+    fn what_a_token_names_is_all_that_it_grants() {
+        let authority = authority();
+        let rooms = Some(json!({"join": ["chat:*"]}));
+        let access = admit(&authority, IssuedClaims { rooms: rooms.clone(), ..claims() });
+        assert!(access.allows(Grant::Join, "chat:1") && !access.allows(Grant::Join, "news"));
+        assert!(!access.allows(Grant::Publish, "chat:1"));
+        for roles in [vec![], vec!["nobody".to_owned()]] {
+            let access = admit(&authority, IssuedClaims { roles: Some(roles), ..claims() });
+            assert_eq!(*access.grants, Grants::default());
+        }
+        let both = IssuedClaims { roles: Some(vec![ADMIN.into()]), rooms, ..claims() };
+        let access = admit(&authority, both);
+        assert!(access.grants.is_admin() && access.user.role() == Role::Admin);
+    }
+
+    #[test]
+    fn who_comes_without_a_token_is_what_its_role_grants() {
+        let mut authority = Authority::default();
+        authority.roles.set(GUEST, Grants::default());
+        let guest = authority.access_of(User::guest(1));
+        assert!(!guest.allows(Grant::Join, "chat:1") && guest.expires_ms().is_none());
+        let admin = User::new("root", "root", Role::Admin).expect("a user");
+        assert!(authority.access_of(admin).grants.is_admin());
+    }
+
+    #[test]
+    fn keys_of_servers_are_known_whole() {
+        let keys = [&b"one"[..], b"two"].map(Secret::new);
+        let authority = Authority { api_keys: keys.into(), ..Authority::default() };
+        assert!(authority.guards_api() && !authority.wants_tokens());
+        for (given, known) in [(&b"one"[..], true), (b"two", true), (b"on", false), (b"", false)] {
+            assert_eq!(authority.is_api_key(given), known, "{given:?}");
+        }
+    }
+}

@@ -162,7 +162,7 @@ fn pair<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8], End)> {
     let (name, after) = bytes.split_at_checked(name_end)?;
     let (value, after) = match after.split_first() {
         Some((b'=', after)) => value(after)?,
-        Some(_) | None if name.trim_ascii().is_empty() => (&name[..0], after),
+        Some(_) | None if name.trim_ascii().is_empty() => (&[][..], after),
         Some(_) | None => return None,
     };
     let after = after.trim_ascii_start();

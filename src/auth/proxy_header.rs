@@ -28,7 +28,7 @@ const END_V1: &[u8] = b"\r\n";
 /// The longest header of version 1, as its specification has it.
 const BYTES_MAX_V1: usize = 107;
 /// What there is of every header of version 2, the length of the rest being its last two bytes.
-const FIXED_BYTES_V2: usize = v2::MINIMUM_LENGTH;
+const FIXED_BYTES_V2: usize = 16;
 /// Where a header of version 2 says what it is, and that word where a proxy speaks for itself.
 const COMMAND_AT: usize = 12;
 const COMMAND_LOCAL: u8 = 0x20;
@@ -152,7 +152,11 @@ impl ProxyReader {
 fn progress_v1(held: &[u8]) -> Result<Progress, BadProxyHeader> {
     if !held.ends_with(END_V1) {
         let goes_on = held.len() < BYTES_MAX_V1;
-        return if goes_on { Ok(Progress::Needs(held.len() + 1)) } else { Err(BadProxyHeader::TooLong) };
+        return if goes_on {
+            Ok(Progress::Needs(held.len() + 1))
+        } else {
+            Err(BadProxyHeader::TooLong)
+        };
     }
     let header = v1::Header::try_from(held).map_err(|_| BadProxyHeader::Malformed)?;
     if header.header.len() != held.len() {
@@ -340,7 +344,8 @@ mod tests {
 
     #[test]
     fn a_header_has_an_end_within_its_bound() {
-        let line = |bytes: usize| [&b"PROXY UNKNOWN "[..], &vec![b'x'; bytes - 16], b"\r\n"].concat();
+        let line =
+            |bytes: usize| [&b"PROXY UNKNOWN "[..], &vec![b'x'; bytes - 16], b"\r\n"].concat();
         assert_eq!(read(&line(BYTES_MAX_V1)), Ok((BYTES_MAX_V1, Some(ProxyHeader::Own))));
         assert_eq!(read(&line(BYTES_MAX_V1 + 1)), Err(BadProxyHeader::TooLong));
         let block = |bytes: usize| v2(0x20, 0, &vec![0; bytes - FIXED_BYTES_V2]);

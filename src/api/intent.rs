@@ -143,8 +143,8 @@ fn check_method(head: &Head<'_>, route: Route<'_>) -> Result<(), Response> {
     Err(problem.with_field("Allow", allow))
 }
 
-/// A browser tells where the page comes from that makes it send: a page that may not connect may not
-/// publish in its visitor's name either. Clients that are no browsers send no Origin.
+/// A browser tells where the page comes from that makes it send: a page that may not connect may
+/// not publish in its visitor's name either. Clients that are no browsers send no Origin.
 fn check_origin(head: &Head<'_>, origins: &OriginPolicy) -> Result<(), Refusal> {
     origins.check_request(head.fields("origin"), head.host()).map_err(Refusal::Origin)
 }

@@ -1,9 +1,9 @@
 //! Whose pages may connect: an allow-list of origins (RFC 6454, RFC 6455 §10.2).
 //!
-//! Not here: how the list is written in a configuration (`config` splits it). Browsers set `Origin`
-//! and scripts can't change it, so it tells whose page is talking; who sends none is no browser, and
-//! is kept out only where that is asked for. Invariant: an origin that is not understood to the last
-//! byte is foreign.
+//! Not here: how the list is written in a configuration (`config` splits it). Browsers set
+//! `Origin` and scripts can't change it, so it tells whose page is talking; who sends none is no
+//! browser, and is kept out only where that is asked for. Invariant: an origin that is not
+//! understood to the last byte is foreign.
 
 use super::same_host::same_host;
 use crate::limits::{ORIGIN_SHOWN_BYTES_MAX, ORIGINS_MAX};

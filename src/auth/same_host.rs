@@ -1,7 +1,7 @@
 //! Whether a page is one of the host's own (RFC 6455 §10.2): same host, same port.
 //!
-//! Not here: which others may connect (`origin`). Invariant: an origin that is not understood to the
-//! last byte is foreign.
+//! Not here: which others may connect (`origin`). Invariant: an origin that is not understood to
+//! the last byte is foreign.
 
 use super::origin::{own_port, split_port};
 

@@ -278,6 +278,19 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_protocol_that_nobody_may_speak_is_refused() {
+        for how in ["optional", "required"] {
+            let text = format!("[identity]\nproxy_protocol = {how:?}");
+            let wrong = parse(&text).expect_err("nobody is trusted");
+            let begins = format!("line 2: identity.proxy_protocol of f.toml is {how:?}; say with ");
+            assert!(wrong.starts_with(&begins), "{wrong}");
+            let trusted = format!("{text}\ntrusted_proxies = \"10.0.0.0/8\"");
+            assert_eq!(parse(&trusted).map(|config| config.warnings), Ok(Vec::new()));
+        }
+        assert!(parse("[identity]\nproxy_protocol = \"off\"").is_ok());
+    }
+
+    #[test]
     fn what_nothing_comes_of_is_warned_of() {
         for key in ["username_header", "admins"] {
             let config = parse(&format!("[identity]\n{key} = \"unix\"")).expect("allowed");

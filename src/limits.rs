@@ -278,6 +278,9 @@ pub const REVOCATIONS_MAX: usize = 65_536;
 pub const ROLES_MAX: usize = 256;
 /// Origins that may be allowed. Too low: many sites. Too high: the scan at each handshake shows.
 pub const ORIGINS_MAX: usize = 256;
+/// What is shown of an origin that was refused. Too low: long names can't be told apart. Too high:
+/// strangers fill the log.
+pub const ORIGIN_SHOWN_BYTES_MAX: usize = 128;
 /// Keys of servers. Too low: rotations. Too high: nothing but a slip.
 pub const API_KEYS_MAX: usize = 16;
 /// Users that may log in with a password. Too low: a team doesn't fit. Too high: nothing but a

@@ -109,11 +109,14 @@ fn every_field_of_a_config_is_documented() {
         idle_room_timeout_ms: _,
         identity: _,
         trusted_proxies: _,
+        client_address_header: _,
+        proxy_protocol: _,
+        origins: _,
         rooms: _,
         log: _,
         warnings: _,
     } = Config::default();
     // All but `rooms` and `warnings` are settings; some are several: the log two, compression five,
-    // history three, presence four, batches two, identity three.
-    assert_eq!(SETTINGS.len(), 34 - 2 + 1 + 4 + 2 + 3 + 1 + 2);
+    // history three, presence four, batches two, identity three, origins two.
+    assert_eq!(SETTINGS.len(), 37 - 2 + 1 + 4 + 2 + 3 + 1 + 2 + 1);
 }

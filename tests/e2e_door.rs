@@ -506,3 +506,70 @@ fn closed_lines(broker: &Broker) -> usize {
         |line: &&str| line.contains("\"message\":\"closed\"") || line.contains(": closed ");
     log.lines().filter(is_one).count()
 }
+
+// --- pages ------------------------------------------------------------------------------------
+
+/// Asks for a WebSocket from a page of that origin: the answer, which is no 101.
+fn refused(broker: &Broker, origin: &str) -> (u16, String) {
+    let mut http = Http::connect(broker.address());
+    http.send(&upgrade("/raw/lobby", "broker.example", &[&format!("Origin: {origin}")]));
+    let answer = http.answer(Expect::Body);
+    (answer.status, answer.detail())
+}
+
+#[test]
+fn only_pages_on_the_list_connect() {
+    let allowed = ["--origins", "https://app.example.com", "--origins", "https://*.example.org"];
+    let broker = Broker::start(&allowed);
+    for origin in ["https://app.example.com", "https://a.b.example.org"] {
+        let mut http = Http::connect(broker.address());
+        http.send(&upgrade("/raw/lobby", "broker.example", &[&format!("Origin: {origin}")]));
+        assert_eq!(http.answer(Expect::HeadOnly).status, 101, "{origin}");
+    }
+    // Who is no browser sends none.
+    Raw::open(broker.address(), "/raw/lobby");
+    let foreign = ["https://example.org", "https://app.example.com.evil.com", "null"];
+    for origin in foreign {
+        let told = format!("pages of {origin} may not connect");
+        assert_eq!(refused(&broker, origin), (403, told));
+    }
+    // The default is replaced.
+    assert_eq!(refused(&broker, "http://broker.example").0, 403);
+    let remedy = "origin.allowed would have to list ";
+    until("the remedy to be told", || broker.log().contains(remedy).then_some(()));
+    let now = Scraper::new(&broker).metrics();
+    assert_eq!(now.value("origins_refused_total"), foreign.len() as u64 + 1);
+    broker.stop();
+}
+
+#[test]
+fn a_refused_origin_is_in_the_log_in_one_short_line_of_plain_text() {
+    const LINE_BYTES_MAX: usize = 512;
+    let broker = Broker::start(&["--log-format", "json"]);
+    let long = "a".repeat(4_000);
+    for origin in
+        ["http://\"},{\"level\":\"ERROR\"", "http://\u{202e}evil", "http://\u{9b}1m", &long]
+    {
+        assert_eq!(refused(&broker, origin).0, 403);
+    }
+    let told = || broker.log().lines().filter(|line| line.contains("origin.allowed")).count();
+    until("all to be told", || (told() == 4).then_some(()));
+    for line in broker.log().lines() {
+        assert!(line.is_ascii() && line.len() < LINE_BYTES_MAX, "{line}");
+        let parsed: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert_ne!(parsed["level"], "ERROR", "{line}");
+    }
+    broker.stop();
+}
+
+#[test]
+fn who_sends_no_origin_may_be_kept_out_but_may_publish() {
+    let broker = Broker::start(&["--origin-missing=false"]);
+    let mut http = Http::connect(broker.address());
+    http.send(&upgrade("/raw/lobby", "broker.example", &[]));
+    let answer = http.answer(Expect::Body);
+    assert_eq!(answer.status, 403);
+    assert!(answer.detail().starts_with("Origin is missing"), "{answer:?}");
+    assert_eq!(Http::connect(broker.address()).post("lobby", "text/plain", b"x").status, 200);
+    broker.stop();
+}

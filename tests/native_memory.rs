@@ -39,7 +39,7 @@ impl House {
     }
 
     fn open(&mut self) -> ConnKey {
-        let key = self.shard.handle_open(Admission::Served, Trust::Stranger, NOW);
+        let key = self.shard.handle_open(Admission::Served, Trust::Stranger, None, NOW);
         let mut request = Vec::new();
         ws::client_request(&mut request, "localhost", "/ws", b"the sample nonce", None);
         self.shard.handle_bytes(key, &mut request, NOW);

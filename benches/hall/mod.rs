@@ -43,7 +43,7 @@ impl Hall {
         let Self { mut shard, now, .. } = Self::of(Settings::default());
         let mut publisher = None;
         for _ in 0..members {
-            let key = shard.handle_open(Admission::Served, Trust::Stranger, now);
+            let key = shard.handle_open(Admission::Served, Trust::Stranger, None, now);
             let mut request = Vec::new();
             ws::client_request(&mut request, "localhost", "/raw/hall", b"the sample nonce", None);
             shard.handle_bytes(key, &mut request, now);
@@ -78,7 +78,7 @@ impl Hall {
     }
 
     pub(crate) fn open_native(&mut self) -> ConnKey {
-        let key = self.shard.handle_open(Admission::Served, Trust::Stranger, self.now);
+        let key = self.shard.handle_open(Admission::Served, Trust::Stranger, None, self.now);
         self.input.clear();
         ws::client_request(&mut self.input, "localhost", "/ws", b"the sample nonce", None);
         self.shard.handle_bytes(key, &mut self.input, self.now);
@@ -104,7 +104,7 @@ impl Hall {
 
     /// Somebody comes, joins a room of their own, says goodbye and goes. The bytes that they got.
     pub(crate) fn visit(&mut self) -> usize {
-        let key = self.shard.handle_open(Admission::Served, Trust::Stranger, self.now);
+        let key = self.shard.handle_open(Admission::Served, Trust::Stranger, None, self.now);
         self.input.clear();
         ws::client_request(
             &mut self.input,

@@ -3,7 +3,7 @@
 //! Not here: the routes themselves and their methods (`http`), the body (`payload`). Invariant: a
 //! request that is refused here had no effect, and its answer names the rule it broke.
 
-use crate::auth;
+use crate::auth::{OriginPolicy, OriginRefused};
 use crate::broker::{PayloadKind, RoomName, User};
 use crate::http::{self, Head, Response, Route};
 use crate::limits::DEDUPE_KEY_BYTES_MAX;
@@ -50,15 +50,34 @@ pub enum Intent {
     Metrics,
 }
 
+/// Why a request is not served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The page that it comes from may not ask for it.
+    Origin(OriginRefused),
+    /// For what it says; with the answer.
+    Request(Response),
+}
+
+impl From<Response> for Refusal {
+    fn from(response: Response) -> Self {
+        Self::Request(response)
+    }
+}
+
 /// Finds what the request under `head` asks for, or the answer that refuses it.
 ///
 /// Called once per request, when its head is complete and `route` is not served as a WebSocket:
 /// [`Route::Raw`], [`Route::Native`] and [`Route::Echo`] that come this far are not served here at
 /// all.
-pub fn decide(head: &Head<'_>, route: Route<'_>) -> Result<Intent, Response> {
+pub fn decide(
+    head: &Head<'_>,
+    route: Route<'_>,
+    origins: &OriginPolicy,
+) -> Result<Intent, Refusal> {
     let intent = match route {
         Route::Raw { .. } | Route::Native | Route::Echo | Route::Unknown => {
-            return Err(unknown());
+            return Err(unknown().into());
         }
         Route::Healthz => Intent::Health,
         Route::Readyz => Intent::Ready,
@@ -69,8 +88,8 @@ pub fn decide(head: &Head<'_>, route: Route<'_>) -> Result<Intent, Response> {
         | Route::UserNotifications { .. }
         | Route::Broadcast => {
             check_method(head, route)?;
-            check_origin(head)?;
-            return decide_sending(head, route);
+            check_origin(head, origins)?;
+            return Ok(decide_sending(head, route)?);
         }
     };
     check_method(head, route)?;
@@ -124,13 +143,10 @@ fn check_method(head: &Head<'_>, route: Route<'_>) -> Result<(), Response> {
     Err(problem.with_field("Allow", allow))
 }
 
-/// A browser tells where the page comes from that makes it send: a page of another host may not
-/// publish in its visitor's name. Clients that are no browsers send no Origin.
-fn check_origin(head: &Head<'_>) -> Result<(), Response> {
-    if auth::all_same_host(head.fields("origin"), head.host()) {
-        return Ok(());
-    }
-    Err(Response::problem(403, "pages of another origin may not publish here"))
+/// A browser tells where the page comes from that makes it send: a page that may not connect may
+/// not publish in its visitor's name either. Clients that are no browsers send no Origin.
+fn check_origin(head: &Head<'_>, origins: &OriginPolicy) -> Result<(), Refusal> {
+    origins.check_request(head.fields("origin"), head.host()).map_err(Refusal::Origin)
 }
 
 fn room_name(segment: &str) -> Result<RoomName, Response> {

@@ -13,7 +13,7 @@ pub use answer::{
     METRICS_CONTENT_TYPE, draining, healthy, metrics, no_such_room, over_capacity, published,
     ready, room_limit, told, unanswered, unhealthy,
 };
-pub use intent::{Intent, decide};
+pub use intent::{Intent, Refusal, decide};
 pub use payload::{Notification, check_payload};
 
 #[cfg(test)]

@@ -5,15 +5,19 @@
 //! by its response, and is replayed.
 
 use super::{
-    Intent, Notification, check_payload, decide, healthy, metrics, published, ready, told,
+    Intent, Notification, Refusal, check_payload, decide, healthy, metrics, published, ready, told,
 };
+use crate::auth::OriginPolicy;
 use crate::http::{Connection, Fields, Response, SendBody, parse_head, route};
 
 /// What the API makes of a request with this head.
 pub(super) fn decided(head: &[u8]) -> Result<Intent, Response> {
     let mut fields = Fields::new();
     let head = parse_head(head, &mut fields).expect("a head");
-    decide(&head, route(head.path))
+    decide(&head, route(head.path), &OriginPolicy::default()).map_err(|refusal| match refusal {
+        Refusal::Origin(refused) => Response::problem(403, &refused.to_string()),
+        Refusal::Request(response) => response,
+    })
 }
 
 /// The response as it goes on the wire.

@@ -6,19 +6,24 @@
 
 mod access;
 mod authority;
+mod forwarded;
 mod grants;
 mod origin;
 mod proxy;
+mod proxy_header;
 mod roles;
+mod same_host;
 mod secret;
 mod token;
 mod trusted;
 
 pub use access::{Access, TokenFacts};
 pub use authority::Authority;
+pub use forwarded::{ForwardedHeader, client_address};
 pub use grants::{Grant, Grants, Ungranted};
-pub use origin::{all_same_host, same_host};
+pub use origin::{BadOrigin, OriginPolicy, OriginRefused};
 pub use proxy::{Admins, BadIdentity, Identity};
+pub use proxy_header::{BadProxyHeader, ProxyHeader, ProxyProtocol, ProxyReader, ProxyStep};
 pub use roles::{ADMIN, GUEST, MEMBER, Roles};
 pub use secret::Secret;
 pub use token::{BadKey, BadToken, Claims, IssuedClaims, Signer, TokenAlg, TokenKeys, TokenRules};

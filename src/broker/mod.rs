@@ -38,7 +38,7 @@ pub use json::check_json;
 pub use name::{BadRoomName, RoomName};
 pub use now::Now;
 pub use payload::{Deflate, Encoding, Form, PayloadKind};
-pub use peer_addr::PeerAddr;
+pub use peer_addr::{AddressKey, PeerAddr};
 pub use policy::{
     BadPattern, BatchOptions, Compression, HistoryOptions, MayCreate, Overflow, PresenceMode,
     PresenceOptions, RawDrops, RoomOptions, RoomPattern, RoomPolicies,

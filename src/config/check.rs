@@ -29,6 +29,7 @@ pub(super) fn finish(mut draft: Draft) -> Result<Config, ConfigErrors> {
         check_drain(&draft),
         check_default_rooms(&draft),
         identity::check(&draft),
+        identity::check_proxy_protocol(&draft),
         draft.rooms.iter().find_map(|room| check_room_outbox(&draft, room, &defaults)),
         draft.rooms.iter().find_map(|room| check_repeated(&draft, room)),
     ];

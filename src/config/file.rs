@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The tables of a file besides `[[rooms]]`.
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 10] = [
     "limits",
     "timeouts",
     "compression",
@@ -20,6 +20,7 @@ const SECTIONS: [&str; 9] = [
     "session",
     "native",
     "identity",
+    "origin",
     "log",
 ];
 

@@ -7,13 +7,27 @@ use super::Config;
 use super::error::ConfigError;
 use super::layers::{Draft, named};
 use super::value::{self, NONE, Value, Wanted};
-use crate::auth::{Admins, Network, TrustedProxies};
+use crate::auth::{Admins, ForwardedHeader, Network, ProxyProtocol, TrustedProxies};
 use crate::broker::User;
 use crate::limits::{ADMINS_MAX, TRUSTED_PROXIES_MAX};
 use std::net::IpAddr;
 
 /// How Unix sockets are written among the trusted.
 const UNIX: &str = "unix";
+
+/// Words for the headers in which proxies say where a client is.
+pub(super) const ADDRESS_HEADERS: &[(&str, ForwardedHeader)] = &[
+    ("x-forwarded-for", ForwardedHeader::XForwardedFor),
+    ("forwarded", ForwardedHeader::Forwarded),
+    (NONE, ForwardedHeader::None),
+];
+
+/// Words for the use of the PROXY protocol.
+pub(super) const PROXY_PROTOCOLS: &[(&str, ProxyProtocol)] = &[
+    ("off", ProxyProtocol::Off),
+    ("optional", ProxyProtocol::Optional),
+    ("required", ProxyProtocol::Required),
+];
 
 /// The name of a header, or none.
 pub(super) fn header(value: &Value<'_>) -> Result<Option<Box<str>>, Wanted> {
@@ -131,6 +145,31 @@ pub(super) fn check(draft: &Draft) -> Option<ConfigError> {
     })
 }
 
+/// The PROXY protocol that nobody is believed to speak.
+pub(super) fn check_proxy_protocol(draft: &Draft) -> Option<ConfigError> {
+    let how = match draft.config.proxy_protocol {
+        ProxyProtocol::Off => return None,
+        ProxyProtocol::Optional => "optional",
+        ProxyProtocol::Required => "required",
+    };
+    if !draft.config.trusted_proxies.is_empty() {
+        return None;
+    }
+    let key = "identity.proxy_protocol";
+    let place = draft.place(key);
+    Some(ConfigError {
+        wrong: format!("{} is {how:?}", named(key, &place)),
+        place,
+        key: key.to_owned(),
+        right: Some(
+            "say with identity.trusted_proxies from whom it is believed, as in \"10.0.0.0/8\"; \
+             without any it says nothing, or nobody may connect"
+                .to_owned(),
+        ),
+        suggestion: None,
+    })
+}
+
 /// What has no effect without a header that names users.
 pub(super) fn warn(config: &Config) -> Option<String> {
     let identity = &config.identity;
@@ -139,7 +178,6 @@ pub(super) fn warn(config: &Config) -> Option<String> {
     }
     let idle = [
         ("identity.username_header", identity.username_header.is_some()),
-        ("identity.trusted_proxies", !config.trusted_proxies.is_empty()),
         ("identity.admins", !identity.admins.is_empty()),
     ];
     let (key, _) = idle.into_iter().find(|(_, set)| *set)?;
@@ -240,8 +278,21 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_protocol_that_nobody_may_speak_is_refused() {
+        for how in ["optional", "required"] {
+            let text = format!("[identity]\nproxy_protocol = {how:?}");
+            let wrong = parse(&text).expect_err("nobody is trusted");
+            let begins = format!("line 2: identity.proxy_protocol of f.toml is {how:?}; say with ");
+            assert!(wrong.starts_with(&begins), "{wrong}");
+            let trusted = format!("{text}\ntrusted_proxies = \"10.0.0.0/8\"");
+            assert_eq!(parse(&trusted).map(|config| config.warnings), Ok(Vec::new()));
+        }
+        assert!(parse("[identity]\nproxy_protocol = \"off\"").is_ok());
+    }
+
+    #[test]
     fn what_nothing_comes_of_is_warned_of() {
-        for key in ["username_header", "trusted_proxies", "admins"] {
+        for key in ["username_header", "admins"] {
             let config = parse(&format!("[identity]\n{key} = \"unix\"")).expect("allowed");
             assert!(
                 matches!(&config.warnings[..], [one] if one.contains(key)),

@@ -14,6 +14,7 @@ mod layers;
 mod listen;
 mod log;
 mod options;
+mod origin;
 mod rooms;
 mod setting;
 mod table;
@@ -27,7 +28,7 @@ pub use rooms::ROOM_KEYS;
 pub use setting::Setting;
 pub use table::SETTINGS;
 
-use crate::auth::{Identity, TrustedProxies};
+use crate::auth::{ForwardedHeader, Identity, OriginPolicy, ProxyProtocol, TrustedProxies};
 use crate::broker::{
     BatchOptions, Compression, HistoryOptions, PresenceOptions, RoomName, RoomPolicies,
 };
@@ -142,6 +143,12 @@ pub struct Config {
     pub identity: Identity,
     /// Peers whose word about their users is taken.
     pub trusted_proxies: TrustedProxies,
+    /// The header in which they say where a client is.
+    pub client_address_header: ForwardedHeader,
+    /// Whether they say so by the PROXY protocol; only where there are any.
+    pub proxy_protocol: ProxyProtocol,
+    /// Whose pages may connect, at most [`limits::ORIGINS_MAX`] items.
+    pub origins: OriginPolicy,
     /// Options of rooms by pattern; the defaults carry what is said of all rooms above.
     pub rooms: RoomPolicies,
     /// The log.
@@ -184,6 +191,9 @@ impl Default for Config {
             idle_room_timeout_ms: 0,
             identity: Identity::default(),
             trusted_proxies: TrustedProxies::default(),
+            client_address_header: ForwardedHeader::default(),
+            proxy_protocol: ProxyProtocol::default(),
+            origins: OriginPolicy::default(),
             rooms: RoomPolicies::default(),
             log: Log::default(),
             warnings: Vec::new(),

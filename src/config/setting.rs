@@ -8,8 +8,13 @@ use super::table::SETTINGS;
 use super::value::{Value, Wanted};
 
 /// The settings that take several values.
-const LISTS: [&str; 4] =
-    ["listen", "native.default_rooms", "identity.trusted_proxies", "identity.admins"];
+const LISTS: [&str; 5] = [
+    "listen",
+    "native.default_rooms",
+    "identity.trusted_proxies",
+    "identity.admins",
+    "origin.allowed",
+];
 
 /// One setting, as the user meets it.
 pub struct Setting {
@@ -126,6 +131,10 @@ mod tests {
             "X-Name",
             "unix",
             "root",
+            "forwarded",
+            "required",
+            "null",
+            "false",
             "debug",
             "json",
         ];
@@ -154,7 +163,8 @@ mod tests {
     fn what_takes_several_values_takes_them_joined() {
         for setting in &SETTINGS {
             let joined = setting.check("127.0.0.1:1,unix:/x").is_ok()
-                || setting.check("10.0.0.0/8,unix").is_ok();
+                || setting.check("10.0.0.0/8,unix").is_ok()
+                || setting.check("null,https://a.example").is_ok();
             assert_eq!(joined, setting.is_list(), "{}", setting.key);
         }
         assert!(LISTS.iter().all(|key| SETTINGS.iter().any(|setting| setting.key == *key)));

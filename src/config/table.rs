@@ -6,7 +6,7 @@
 use super::log::{LOG_FORMATS, LOG_LEVELS, LogFilter};
 use super::setting::Setting;
 use super::value::{self, Value, Wanted};
-use super::{Accept, check, identity, listen, options};
+use super::{Accept, check, identity, listen, options, origin};
 use crate::broker::RoomHandle;
 use crate::limits::{LOOPS_MAX, MESSAGE_BYTES_CEILING};
 
@@ -18,7 +18,7 @@ const ROOMS_CEILING: u64 = RoomHandle::SLOTS as u64;
 const HISTORY_TOTAL_BYTES_CEILING: usize = 1 << 40;
 
 /// Every setting, in the order of the documentation.
-pub static SETTINGS: [Setting; 45] = [
+pub static SETTINGS: [Setting; 49] = [
     Setting {
         key: "listen",
         flag: "listen",
@@ -424,6 +424,49 @@ pub static SETTINGS: [Setting; 45] = [
         meaning: "Id of a user with the role admin; may be given several times",
         apply: |config, value| {
             identity::admins(value).map(|admins| config.identity.admins = admins)
+        },
+    },
+    Setting {
+        key: "identity.client_address_header",
+        flag: "client-address-header",
+        value_name: "HOW",
+        default: "x-forwarded-for",
+        meaning: "Header in which trusted proxies say where a client is: x-forwarded-for, forwarded \
+                  (RFC 7239), or none",
+        apply: |config, value| {
+            value::choice(value, identity::ADDRESS_HEADERS)
+                .map(|header| config.client_address_header = header)
+        },
+    },
+    Setting {
+        key: "identity.proxy_protocol",
+        flag: "proxy-protocol",
+        value_name: "HOW",
+        default: "off",
+        meaning: "Whether trusted proxies say by the PROXY protocol where a client is: off, optional, \
+                  or required, and then nobody else may connect",
+        apply: |config, value| {
+            value::choice(value, identity::PROXY_PROTOCOLS).map(|how| config.proxy_protocol = how)
+        },
+    },
+    Setting {
+        key: "origin.allowed",
+        flag: "origins",
+        value_name: "ORIGIN",
+        default: "same-host",
+        meaning: "Origin whose pages may connect, such as https://app.example.com or \
+                  https://*.example.com, same-host for the broker's own, null, or * for everyone; may \
+                  be given several times",
+        apply: |config, value| origin::allowed(value, &mut config.origins),
+    },
+    Setting {
+        key: "origin.missing",
+        flag: "origin-missing",
+        value_name: "",
+        default: "true",
+        meaning: "Let WebSockets be opened without Origin, as by clients that are no browsers",
+        apply: |config, value| {
+            value::boolean(value).map(|missing| config.origins.allow_missing(missing))
         },
     },
     Setting {

@@ -239,7 +239,8 @@ impl Shard {
     pub(super) fn native(&mut self, key: ConnKey) -> Option<&mut Native> {
         match &mut self.session(key)?.phase {
             Phase::Native(native) => Some(native),
-            Phase::Head(_)
+            Phase::Proxied(_)
+            | Phase::Head(_)
             | Phase::Body(_)
             | Phase::Waiting(_)
             | Phase::Raw(_)
@@ -294,7 +295,8 @@ impl Shard {
                     other.position = place.position;
                 }
             }
-            Phase::Head(_)
+            Phase::Proxied(_)
+            | Phase::Head(_)
             | Phase::Body(_)
             | Phase::Waiting(_)
             | Phase::Unauthenticated(_)

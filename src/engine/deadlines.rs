@@ -105,7 +105,9 @@ impl Shard {
             Phase::Head(reader) if reader.is_idle() && session.served => {
                 (session.since, HTTP_IDLE_TIMEOUT_MS)
             }
-            Phase::Head(_) | Phase::Waiting(_) => (session.since, settings.handshake_timeout_ms),
+            Phase::Proxied(_) | Phase::Head(_) | Phase::Waiting(_) => {
+                (session.since, settings.handshake_timeout_ms)
+            }
             Phase::Body(body) => {
                 let paid = body.reader.received() as u64 * 1000 / BODY_BYTES_PER_SECOND_MIN;
                 (session.since, settings.handshake_timeout_ms + paid)
@@ -203,6 +205,7 @@ impl Shard {
             Phase::Head(reader) if reader.is_idle() && session.served => {
                 Verdict::End(Disconnect::Http)
             }
+            Phase::Proxied(_) => Verdict::End(Disconnect::RequestTimeout),
             Phase::Head(reader) if reader.is_idle() => Verdict::End(Disconnect::RequestTimeout),
             Phase::Head(_) | Phase::Body(_) => Verdict::TimedOut,
             Phase::Waiting(_) => Verdict::Unanswered,

@@ -33,6 +33,10 @@ impl Shard {
                     self.finish(key, Disconnect::Draining, now);
                 }
                 // Just off the accept queue: what it asks for may be on its way.
+                Phase::Proxied(_) => {
+                    self.counters.connections_refused += 1;
+                    self.refuse(key, &api::draining(), SendBody::Yes, now);
+                }
                 Phase::Head(reader) if reader.is_idle() => {
                     self.counters.connections_refused += 1;
                     self.refuse(key, &api::draining(), SendBody::Yes, now);
@@ -74,7 +78,8 @@ impl Shard {
             }
             Phase::Unauthenticated(stranger) => Some(stranger.reader),
             Phase::Echo(reader) => Some(reader),
-            Phase::Head(_)
+            Phase::Proxied(_)
+            | Phase::Head(_)
             | Phase::Body(_)
             | Phase::Waiting(_)
             | Phase::Closing(_)
@@ -140,7 +145,8 @@ impl Shard {
         match phase {
             Phase::Raw(raw) => self.leave(raw.membership, now),
             Phase::Native(native) => self.end_native(key, &native, now),
-            Phase::Head(_)
+            Phase::Proxied(_)
+            | Phase::Head(_)
             | Phase::Body(_)
             | Phase::Waiting(_)
             | Phase::Unauthenticated(_)
@@ -194,7 +200,7 @@ impl Shard {
             }
             Phase::Unauthenticated(_) | Phase::Echo(_) => self.counters.websockets -= 1,
             Phase::Closing(_) | Phase::Linger(_) | Phase::Finishing => {}
-            Phase::Head(_) | Phase::Body(_) | Phase::Waiting(_) => {}
+            Phase::Proxied(_) | Phase::Head(_) | Phase::Body(_) | Phase::Waiting(_) => {}
         }
         self.end(key, reason);
     }

@@ -64,7 +64,7 @@ impl Shard {
     }
 
     /// Handles input as far as the connection may go; says how far that was.
-    fn ingest(&mut self, key: ConnKey, input: &mut [u8], now: Now) -> (usize, Appetite) {
+    pub(super) fn ingest(&mut self, key: ConnKey, input: &mut [u8], now: Now) -> (usize, Appetite) {
         let mut at = 0;
         loop {
             let Some(session) = self.session(key) else { return (at, Appetite::Pause) };
@@ -75,7 +75,8 @@ impl Shard {
             let holds_something = match &session.phase {
                 Phase::Body(body) => body.done,
                 Phase::Native(native) => native.held.is_some() || native.has_joins_to_make(),
-                Phase::Head(_)
+                Phase::Proxied(_)
+                | Phase::Head(_)
                 | Phase::Waiting(_)
                 | Phase::Raw(_)
                 | Phase::Unauthenticated(_)
@@ -90,6 +91,7 @@ impl Shard {
             }
             let Some(phase) = self.take_phase(key) else { return (at, Appetite::Pause) };
             at += match phase {
+                Phase::Proxied(reader) => self.read_proxied(key, reader, rest, now),
                 Phase::Head(reader) => self.read_head(key, reader, rest, now),
                 Phase::Body(body) => self.read_body(key, body, rest, now),
                 Phase::Raw(raw) => self.read_raw(key, raw, rest, now),
@@ -158,7 +160,7 @@ impl Shard {
             // The answer still goes out: the peer has only ended its own half.
             Phase::Waiting(_) | Phase::Finishing => {}
             Phase::Body(body) if body.done => {}
-            Phase::Head(_) | Phase::Body(_) | Phase::Linger(_) => {
+            Phase::Proxied(_) | Phase::Head(_) | Phase::Body(_) | Phase::Linger(_) => {
                 let queued = !session.outbox.is_empty();
                 if queued {
                     self.finish(key, Disconnect::Http, now);

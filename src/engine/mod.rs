@@ -43,6 +43,7 @@ mod papers;
 mod past;
 mod people;
 mod posts;
+mod proxied;
 mod publication;
 mod publishing;
 mod records;

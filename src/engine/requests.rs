@@ -14,7 +14,7 @@ use super::shard::{Notice, Shard};
 use super::timers::tick_of;
 use super::told::json_of;
 use crate::api::{self, Intent};
-use crate::auth::{self, Access, Grant};
+use crate::auth::{Access, Grant, OriginRefused};
 use crate::broker::{
     CommandError, Compression, ConnKey, Encoding, LoopId, Now, Overflow, RoomName,
 };
@@ -119,7 +119,7 @@ impl Shard {
         let route = http::route(head.path);
         match route {
             Route::Raw { room } => {
-                let upgrade = self.check_upgrade(head)?;
+                let upgrade = self.check_upgrade(key, head)?;
                 let name = http::decode_segment(room)
                     .and_then(|name| RoomName::parse(&name).ok())
                     .ok_or_else(|| {
@@ -136,12 +136,12 @@ impl Shard {
                 Ok(Asked::Raw { name, echo, upgrade, access })
             }
             Route::Echo if self.settings.echo_route => {
-                let upgrade = self.check_upgrade(head)?;
+                let upgrade = self.check_upgrade(key, head)?;
                 Ok(Asked::Echo { upgrade, access: self.visitor_now(key, head, now)? })
             }
             Route::Echo => Err(Response::problem(404, "the echo route is off; see --echo-route")),
             Route::Native => {
-                let upgrade = self.check_upgrade(head)?;
+                let upgrade = self.check_upgrade(key, head)?;
                 let offers = head.fields("sec-websocket-protocol");
                 let subprotocol = ws::choose_subprotocol(offers, SUBPROTOCOLS)
                     .map_err(ws::UnknownSubprotocols::into_response)?;
@@ -155,28 +155,49 @@ impl Shard {
             | Route::Broadcast => {
                 // First of all, so that strangers learn nothing about what would be right.
                 let caller = self.caller(key, head, now)?;
-                let intent = api::decide(head, route)?;
+                let intent = self.decide(key, head, route)?;
                 self.check_call(&caller, &intent)?;
                 Ok(Asked::Api(intent, caller))
             }
             Route::Healthz | Route::Readyz | Route::Metrics | Route::Unknown => {
-                Ok(Asked::Api(api::decide(head, route)?, Caller::Server))
+                Ok(Asked::Api(self.decide(key, head, route)?, Caller::Server))
             }
         }
     }
 
-    fn check_upgrade(&mut self, head: &Head<'_>) -> Result<ws::Upgrade, Response> {
+    fn check_upgrade(&mut self, key: ConnKey, head: &Head<'_>) -> Result<ws::Upgrade, Response> {
         let upgrade = ws::check(head).map_err(ws::Refusal::into_response);
         let upgrade = upgrade.and_then(|upgrade| {
-            if auth::all_same_host(head.fields("origin"), head.host()) {
-                return Ok(upgrade);
+            match self.settings.origins.check(head.fields("origin"), head.host()) {
+                Ok(()) => Ok(upgrade),
+                Err(refused) => Err(self.refuse_origin(key, refused)),
             }
-            Err(Response::problem(403, "pages of other hosts may not connect"))
         });
-        if upgrade.is_err() {
-            self.counters.handshakes_failed += 1;
+        match &upgrade {
+            Ok(_) => self.note_client(key, head),
+            Err(_) => self.counters.handshakes_failed += 1,
         }
         upgrade
+    }
+
+    fn decide(
+        &mut self,
+        key: ConnKey,
+        head: &Head<'_>,
+        route: Route<'_>,
+    ) -> Result<Intent, Response> {
+        api::decide(head, route, &self.settings.origins).map_err(|refusal| match refusal {
+            api::Refusal::Origin(refused) => self.refuse_origin(key, refused),
+            api::Refusal::Request(response) => response,
+        })
+    }
+
+    /// Notes that a page was not let in, and says so to its client.
+    fn refuse_origin(&mut self, key: ConnKey, refused: OriginRefused) -> Response {
+        self.counters.origins_refused += 1;
+        let response = Response::problem(403, &refused.to_string());
+        self.notice(Notice::OriginRefused { key, refused });
+        response
     }
 
     /// Answers a handshake, with what of its offers the route agrees to.
@@ -238,7 +259,8 @@ impl Shard {
 
     pub(super) fn count_websocket(&mut self, key: ConnKey) {
         self.counters.websockets += 1;
-        self.notice(Notice::Upgraded(key));
+        let address = self.address(key);
+        self.notice(Notice::Upgraded { key, address });
     }
 
     fn begin_body(

@@ -345,7 +345,7 @@ struct Client {
 
 impl Client {
     fn open(&mut self, net: &mut Net, at: usize) {
-        let key = net.shards[at].handle_open(Admission::Served, Trust::Stranger, net.now);
+        let key = net.shards[at].handle_open(Admission::Served, Trust::Stranger, None, net.now);
         let mut input = Vec::new();
         ws::client_request(&mut input, "broker.test", "/ws", &[7; 16], None);
         if let Some(session) = &self.session {

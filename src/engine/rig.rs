@@ -49,7 +49,7 @@ impl Rig {
     /// A connection of a peer that is trusted so far.
     pub(super) fn open_as(&mut self, trust: Trust) -> ConnKey {
         while self.shard.poll_action().is_some() {}
-        self.shard.handle_open(Admission::Served, trust, self.now)
+        self.shard.handle_open(Admission::Served, trust, None, self.now)
     }
 
     /// Asks to be let into the room; the answer comes with the end of the tick.
@@ -109,10 +109,12 @@ impl Rig {
         notices
             .filter_map(|notice| match notice {
                 Notice::Gap { gap, .. } => Some(gap),
-                Notice::Upgraded(_)
+                Notice::Upgraded { .. }
                 | Notice::Refused { .. }
                 | Notice::TokenRefused { .. }
-                | Notice::Violation { .. } => None,
+                | Notice::Violation { .. }
+                | Notice::OriginRefused { .. }
+                | Notice::ProxyHeader { .. } => None,
             })
             .collect()
     }

@@ -11,7 +11,7 @@ use super::native::Native;
 use super::outbox::Outbox;
 use super::papers::Papers;
 use crate::api::Intent;
-use crate::auth::Trust;
+use crate::auth::{ProxyReader, Trust};
 use crate::broker::{Deflate, Disconnect, Encoding, LoopId, RoomName};
 use crate::http::{BodyReader, HeadReader, SendBody};
 use crate::ws;
@@ -93,6 +93,8 @@ pub(crate) enum Pause {
 /// Where a connection is in its life.
 #[derive(Debug)]
 pub(crate) enum Phase {
+    /// Of a trusted proxy, which says first whom it speaks for.
+    Proxied(Box<ProxyReader>),
     /// Waiting for a request, or in the middle of its head.
     Head(HeadReader),
     /// In the middle of a request's body, or holding it until there is credit.
@@ -210,6 +212,7 @@ impl Phase {
     /// Bytes allocated for what is unfinished.
     pub(crate) fn held_bytes(&self) -> usize {
         match self {
+            Self::Proxied(reader) => reader.held_bytes(),
             Self::Head(reader) => reader.held_bytes(),
             Self::Body(body) => body.reader.held_bytes(),
             Self::Raw(raw) => raw.reader.held_bytes(),

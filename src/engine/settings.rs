@@ -1,6 +1,8 @@
 //! What the configuration says to a shard: plain values, already checked.
 
-use crate::auth::{Authority, Identity};
+use crate::auth::{
+    Authority, ForwardedHeader, Identity, OriginPolicy, ProxyProtocol, TrustedProxies,
+};
 use crate::broker::{Compression, RoomName, RoomPolicies};
 use crate::limits;
 use std::sync::Arc;
@@ -44,6 +46,16 @@ pub struct Settings {
     pub auth_timeout_ms: u64,
     /// The cookie that may hold a token.
     pub auth_cookie: Option<Box<str>>,
+    /// Whose pages may connect, and publish.
+    pub origins: OriginPolicy,
+    /// The peers whose word about their clients is taken.
+    pub trusted_proxies: TrustedProxies,
+    /// The header in which they say where a client is.
+    pub client_address_header: ForwardedHeader,
+    /// Whether they say so before the first request.
+    pub proxy_protocol: ProxyProtocol,
+    /// Whether clients' addresses are noted although nobody is a trusted proxy.
+    pub needs_addresses: bool,
     /// The native protocol; of rooms, their options say more.
     pub native: NativeSettings,
 }
@@ -120,6 +132,11 @@ impl Default for Settings {
             authority: Arc::default(),
             auth_timeout_ms: limits::AUTH_TIMEOUT_MS,
             auth_cookie: None,
+            origins: OriginPolicy::default(),
+            trusted_proxies: TrustedProxies::default(),
+            client_address_header: ForwardedHeader::default(),
+            proxy_protocol: ProxyProtocol::default(),
+            needs_addresses: false,
             native: NativeSettings::default(),
         }
     }

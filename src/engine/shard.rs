@@ -23,8 +23,8 @@ use super::sessions::SessionsAtHome;
 use super::settings::Settings;
 use super::table::Table;
 use super::timers::{Wheel, tick_of};
-use crate::auth::{Authority, BadToken, Trust};
-use crate::broker::{ConnKey, Disconnect, Gap, LoopId, Now, RoomHandle};
+use crate::auth::{Authority, BadProxyHeader, BadToken, OriginRefused, Trust};
+use crate::broker::{ConnKey, Disconnect, Gap, LoopId, Now, PeerAddr, RoomHandle};
 use crate::limits::{NOTICES_MAX, SMALL_ROOM_MEMBERS_MAX};
 use crate::observe::Counters;
 use crate::ws;
@@ -97,10 +97,15 @@ pub enum Action {
 }
 
 /// Something for the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice {
     /// A connection became a WebSocket.
-    Upgraded(ConnKey),
+    Upgraded {
+        /// The connection.
+        key: ConnKey,
+        /// Where its client is, where that was asked for.
+        address: Option<PeerAddr>,
+    },
     /// An upgrade or a request was refused with that status.
     Refused {
         /// The connection.
@@ -131,18 +136,37 @@ pub enum Notice {
         /// What is missing.
         gap: Gap,
     },
+    /// A page may not connect, or publish.
+    OriginRefused {
+        /// The connection.
+        key: ConnKey,
+        /// Whose page.
+        refused: OriginRefused,
+    },
+    /// A connection was closed for what it said, or left out, by the PROXY protocol.
+    ProxyHeader {
+        /// The connection.
+        key: ConnKey,
+        /// What is wrong.
+        error: BadProxyHeader,
+    },
 }
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Upgraded(_) => write!(f, "connection upgraded"),
+            Self::Upgraded { address: None, .. } => write!(f, "connection upgraded"),
+            Self::Upgraded { address: Some(address), .. } => {
+                write!(f, "connection of {address} upgraded")
+            }
             Self::Refused { status, .. } => write!(f, "request refused with status {status}"),
             Self::Violation { error, .. } => write!(f, "protocol violation: {error}"),
             Self::TokenRefused { bad, .. } => write!(f, "token refused: {bad}"),
             Self::Gap { gap, .. } => {
                 write!(f, "{} messages dropped between seq {} and {}", gap.count, gap.from, gap.to)
             }
+            Self::OriginRefused { refused, .. } => write!(f, "{refused}: {}", refused.remedy()),
+            Self::ProxyHeader { error, .. } => write!(f, "connection closed: {error}"),
         }
     }
 }
@@ -269,14 +293,22 @@ impl Shard {
 
     /// Takes in a new connection and names it. Its slot is that of the last closed one where
     /// possible, so [`Self::poll_action`] is to be drained first. `trust` is what
-    /// [`crate::auth::TrustedProxies::trust`] says of the peer.
-    pub fn handle_open(&mut self, admission: Admission, trust: Trust, now: Now) -> ConnKey {
+    /// [`crate::auth::TrustedProxies::trust`] says of the peer; `peer` is where it is, which may be
+    /// left out unless [`Settings::needs_addresses`], or somebody is trusted.
+    pub fn handle_open(
+        &mut self,
+        admission: Admission,
+        trust: Trust,
+        peer: Option<PeerAddr>,
+        now: Now,
+    ) -> ConnKey {
         let tick = tick_of(now.mono_ms);
         let refused = admission == Admission::OverCapacity;
         let (index, generation) = self.sessions.insert(Session::new(tick, refused, trust));
         self.counters.connections_opened += 1;
         let key = ConnKey { index, generation };
         self.arm(key);
+        self.begin_at_door(key, peer, now);
         key
     }
 

@@ -127,7 +127,8 @@ impl Shard {
                 session.shut = true;
                 self.actions.push_back(Action::Shutdown(key));
             }
-            Phase::Head(_)
+            Phase::Proxied(_)
+            | Phase::Head(_)
             | Phase::Body(_)
             | Phase::Waiting(_)
             | Phase::Raw(_)

@@ -11,7 +11,7 @@ use super::socket::Socket;
 use super::sockets::{Entry, Seat};
 use super::token::Target;
 use crate::auth::Trust;
-use crate::broker::Now;
+use crate::broker::{Now, PeerAddr};
 use crate::engine::Admission;
 use crate::limits::REFUSALS_MAX;
 
@@ -79,7 +79,9 @@ impl EventLoop {
             Admission::Served => Seat::Served,
             Admission::OverCapacity => Seat::Refused,
         };
-        let key = self.shard.handle_open(admission, self.trust(&socket), now);
+        let peer = self.peer_of(&socket);
+        let trust = peer.map_or(Trust::Stranger, |peer| self.shared.trusted_proxies.trust(&peer));
+        let key = self.shard.handle_open(admission, trust, peer, now);
         let registered = socket.register(self.poll.registry(), Target::Connection(key).token());
         self.sockets.insert(key, Entry::new(socket, seat));
         if registered.is_err() {
@@ -88,13 +90,9 @@ impl EventLoop {
         self.act();
     }
 
-    /// How the word of whoever is behind `socket` is taken.
-    fn trust(&self, socket: &Socket) -> Trust {
-        let proxies = &self.shared.trusted_proxies;
-        if proxies.is_empty() {
-            return Trust::Stranger; // Without a system call.
-        }
-        socket.peer().map_or(Trust::Stranger, |peer| proxies.trust(&peer))
+    /// Where whoever is behind `socket` is, if anyone asks; that takes a system call.
+    fn peer_of(&self, socket: &Socket) -> Option<PeerAddr> {
+        if self.shared.asks_for_peers { socket.peer().ok() } else { None }
     }
 
     /// Gives back what a connection was counted against.

@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) serving: Countdown,
     /// Peers whose word about their users is taken.
     pub(super) trusted_proxies: TrustedProxies,
+    /// Whether it matters where connections come from.
+    pub(super) asks_for_peers: bool,
     /// Bound on the drain.
     pub(super) drain_timeout_ms: u64,
 }

@@ -34,13 +34,15 @@ impl Log {
 
     /// Passes on what the shard noticed.
     pub(super) fn notice(&mut self, notice: &Notice, now: Now) {
-        let (Notice::Upgraded(key)
+        let (Notice::Upgraded { key, .. }
         | Notice::Refused { key, .. }
         | Notice::Violation { key, .. }
         | Notice::TokenRefused { key, .. }
-        | Notice::Gap { key, .. }) = notice;
+        | Notice::Gap { key, .. }
+        | Notice::OriginRefused { key, .. }
+        | Notice::ProxyHeader { key, .. }) = notice;
         let (loop_id, ConnKey { index, generation }) = (self.id.0, *key);
-        if matches!(notice, Notice::Upgraded(_)) {
+        if matches!(notice, Notice::Upgraded { .. }) {
             // At debug level only, where a flood was asked for.
             tracing::debug!(loop_id, index, generation, "{notice}");
         } else if let Some(suppressed) = self.admit(Kind::Notice(discriminant(notice)), now) {

@@ -168,15 +168,16 @@ fn make_loops(
         peers.push(Peer::new(link, waker));
         halves.push((poll, inbox, Acceptor::new(listeners)));
     }
+    let settings = Arc::new(settings_from(config, limits));
     let shared = Arc::new(Shared {
         clock: Clock::start(),
         peers,
         seats: Seats::new(limits.connections_max, loops),
         serving: Countdown::new(loops),
-        trusted_proxies: config.trusted_proxies.clone(),
+        asks_for_peers: settings.needs_addresses || !settings.trusted_proxies.is_empty(),
+        trusted_proxies: settings.trusted_proxies.clone(),
         drain_timeout_ms: config.drain_timeout_ms,
     });
-    let settings = Arc::new(settings_from(config, limits));
     let (room_key, epoch_key) = (random_key()?, random_key()?);
     let count = u8::try_from(loops).expect("LOOPS_MAX fits a byte");
     let mut parts = Vec::with_capacity(loops);

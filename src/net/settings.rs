@@ -32,6 +32,11 @@ pub fn settings_from(config: &Config, limits: LimitsInForce) -> Settings {
         authority: Arc::default(),
         auth_timeout_ms: AUTH_TIMEOUT_MS,
         auth_cookie: None,
+        origins: config.origins.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        client_address_header: config.client_address_header,
+        proxy_protocol: config.proxy_protocol,
+        needs_addresses: false,
         native: NativeSettings {
             rooms_per_conn_max: config.rooms_per_conn_max,
             content_bytes_max: config.content_bytes_max,

@@ -83,7 +83,7 @@ impl World {
         let shard = &mut self.shards[client.shard];
         if !client.opened {
             client.opened = true;
-            let key = shard.handle_open(Admission::Served, Trust::Proxy, now);
+            let key = shard.handle_open(Admission::Served, Trust::Proxy, None, now);
             client.key = Some(key);
             client.heard_at = now.mono_ms;
             self.names[client.shard].insert(key, id);

@@ -4,8 +4,15 @@
 
 use super::*;
 use crate::side::FetchError;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+
+/// For 127.0.0.1, until 2126, signed by itself.
+const CERTIFICATE: &[u8] = include_bytes!("../../tests/tls/self_signed.pem");
+const CERTIFICATE_KEY: &[u8] = include_bytes!("../../tests/tls/self_signed.key.pem");
 
 /// For what must come: a machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -168,6 +175,33 @@ fn a_server_that_speaks_no_tls_fails_an_https_url_cleanly() {
     spawned.expect("a thread");
     let error = Fetcher::new(&url, PATIENCE, JWKS_BYTES_MAX).fetch().expect_err("no TLS");
     assert!(!error.to_string().contains("hush"), "{error}");
+}
+
+#[test]
+fn a_server_whose_certificate_nobody_vouches_for_is_not_believed() {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate")],
+            PrivateKeyDer::from_pem_slice(CERTIFICATE_KEY).expect("its key"),
+        );
+    let config = Arc::new(config.expect("they fit"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("https://{}/hush", listener.local_addr().expect("an address"));
+    let named = thread::Builder::new().name("tls-server".to_owned());
+    let served = named.spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        let mut tls = rustls::ServerConnection::new(config).expect("a connection");
+        tls.complete_io(&mut client).is_ok()
+    });
+    let error = Fetcher::new(&url, PATIENCE, JWKS_BYTES_MAX).fetch().expect_err("self-signed");
+    assert!(matches!(error, FetchError::Tls(_)), "{error:?}");
+    assert!(!error.to_string().contains("hush"), "{error}");
+    let is_agreed = served.expect("a thread").join().expect("no panic");
+    assert!(!is_agreed, "nothing was asked over it");
 }
 
 #[test]

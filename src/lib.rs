@@ -14,4 +14,5 @@ pub mod limits;
 pub mod net;
 pub mod observe;
 pub mod protocol;
+pub mod side;
 pub mod ws;

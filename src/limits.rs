@@ -259,9 +259,14 @@ pub const JWKS_BYTES_MAX: usize = 256 * 1024;
 pub const JWKS_REFRESH_MS: u64 = 5 * 60 * 1000;
 /// Time for fetching a set of keys. Too low: slow servers. Too high: a start that hangs.
 pub const JWKS_TIMEOUT_MS: u64 = 10_000;
+/// The first pause after fetching a set of keys has failed; each next one is twice as long. Too
+/// low: load on a server in trouble. Too high: a hiccup at the start keeps everyone out.
+pub const JWKS_BACK_OFF_MS: u64 = 1_000;
 /// The longest pause after fetching a set of keys has failed. Too low: load on a server in trouble.
 /// Too high: new keys come late.
 pub const JWKS_BACK_OFF_MS_MAX: u64 = 60_000;
+/// Redirects that fetching a set of keys follows. Too low: servers that moved. Too high: circles.
+pub const JWKS_REDIRECTS_MAX: u32 = 4;
 /// Default time for the `auth` message. Too low: slow networks fail. Too high: strangers hold
 /// connections.
 pub const AUTH_TIMEOUT_MS: u64 = 10_000;
@@ -295,6 +300,12 @@ pub const LOGINS_QUEUED_MAX: usize = 64;
 /// Logins by one user, good or bad, in one minute. Too low: slips of the finger. Too high:
 /// guessing.
 pub const LOGINS_PER_MINUTE_MAX: u32 = 10;
+/// Names whose logins within a minute are counted, known or not. Too low: guessing at many names
+/// keeps others out. Too high: memory for noise.
+pub const LOGIN_NAMES_MAX: usize = 16_384;
+/// A login or a revocation as the body of a request. Too low: long passwords. Too high: memory for
+/// strangers.
+pub const FIELDS_BYTES_MAX: usize = 4 * 1024;
 /// How much of a user's or an address's rate its home lends a loop at a time. Too low: loops ask
 /// for each message. Too high: what one loop holds the others miss.
 pub const RATE_LOAN_MS: u64 = 100;
@@ -426,6 +437,7 @@ pub const LOG_LINES_PER_SECOND_MAX: u32 = 10;
 pub const RETRY_AFTER_S: u32 = 5;
 
 const _: () = assert!(RECV_BUFFER_BYTES >= HTTP_HEAD_BYTES_MAX + FRAME_HEADER_BYTES_MAX);
+const _: () = assert!(JWKS_BACK_OFF_MS > 0 && JWKS_BACK_OFF_MS <= JWKS_BACK_OFF_MS_MAX);
 const _: () = assert!(HTTP_TARGET_BYTES_MAX < HTTP_HEAD_BYTES_MAX);
 const _: () = assert!(WRITEV_SLICES_MAX <= 1024, "IOV_MAX on Linux");
 const _: () = assert!(INBOX_BYTES_MAX >= OUTGOING_BYTES_MAX, "a full outgoing must fit an inbox");

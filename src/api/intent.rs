@@ -6,7 +6,7 @@
 use crate::auth::{OriginPolicy, OriginRefused};
 use crate::broker::{PayloadKind, RoomName, User};
 use crate::http::{self, Head, Response, Route};
-use crate::limits::DEDUPE_KEY_BYTES_MAX;
+use crate::limits::{DEDUPE_KEY_BYTES_MAX, FIELDS_BYTES_MAX};
 
 /// Something the API does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +42,10 @@ pub enum Intent {
         /// The room.
         room: RoomName,
     },
+    /// Get a token for a name and a password; [`super::read_login`] reads the body.
+    Login,
+    /// Let tokens in no more; [`super::read_revocation`] reads the body.
+    Revoke,
     /// Ask whether every loop runs and delivers.
     Health,
     /// Ask whether new connections are welcome.
@@ -65,6 +69,23 @@ impl From<Response> for Refusal {
     }
 }
 
+impl Intent {
+    /// The longest body that it takes, where messages may have `message_bytes_max`.
+    pub fn body_bytes_max(&self, message_bytes_max: usize) -> usize {
+        match self {
+            Self::Login | Self::Revoke => FIELDS_BYTES_MAX.min(message_bytes_max),
+            Self::Publish { .. }
+            | Self::Direct { .. }
+            | Self::Broadcast { .. }
+            | Self::NotifyUser { .. }
+            | Self::NotifyRoom { .. }
+            | Self::Health
+            | Self::Ready
+            | Self::Metrics => message_bytes_max,
+        }
+    }
+}
+
 /// Finds what the request under `head` asks for, or the answer that refuses it.
 ///
 /// Called once per request, when its head is complete and `route` is not served as a WebSocket:
@@ -77,7 +98,7 @@ pub fn decide(
 ) -> Result<Intent, Refusal> {
     let intent = match route {
         Route::Raw { .. } | Route::Native | Route::Echo | Route::Unknown => {
-            return Err(unknown().into());
+            return Err(nowhere().into());
         }
         Route::Healthz => Intent::Health,
         Route::Readyz => Intent::Ready,
@@ -86,7 +107,9 @@ pub fn decide(
         | Route::RoomNotifications { .. }
         | Route::UserMessages { .. }
         | Route::UserNotifications { .. }
-        | Route::Broadcast => {
+        | Route::Broadcast
+        | Route::Login
+        | Route::Revocations => {
             check_method(head, route)?;
             check_origin(head, origins)?;
             return Ok(decide_sending(head, route)?);
@@ -116,17 +139,26 @@ fn decide_sending(head: &Head<'_>, route: Route<'_>) -> Result<Intent, Response>
             payload_kind(head)?;
             Intent::NotifyRoom { room: room_name(room)? }
         }
+        Route::Login => {
+            payload_kind(head)?;
+            Intent::Login
+        }
+        Route::Revocations => {
+            payload_kind(head)?;
+            Intent::Revoke
+        }
         Route::Raw { .. }
         | Route::Native
         | Route::Echo
         | Route::Healthz
         | Route::Readyz
         | Route::Metrics
-        | Route::Unknown => return Err(unknown()),
+        | Route::Unknown => return Err(nowhere()),
     })
 }
 
-fn unknown() -> Response {
+/// There is no such path, or it is not served.
+pub fn nowhere() -> Response {
     Response::problem(
         404,
         "nothing is served here; try /raw/{room} with a WebSocket, \
@@ -269,6 +301,17 @@ mod tests {
             ask("POST /v1/broadcast", json),
             Ok(Intent::Broadcast { kind: PayloadKind::Json })
         );
+        assert_eq!(ask("POST /v1/auth", json), Ok(Intent::Login));
+        assert_eq!(ask("POST /v1/revocations", &[]), Ok(Intent::Revoke));
+    }
+
+    #[test]
+    fn a_body_that_holds_fields_may_be_short_only() {
+        let intents =
+            [Intent::Login, Intent::Revoke, Intent::Broadcast { kind: PayloadKind::Json }];
+        let most = intents.map(|intent| intent.body_bytes_max(1 << 20));
+        assert_eq!(most, [FIELDS_BYTES_MAX, FIELDS_BYTES_MAX, 1 << 20]);
+        assert_eq!(Intent::Login.body_bytes_max(10), 10, "never more than a message");
     }
 
     #[test]
@@ -279,6 +322,8 @@ mod tests {
             ("/v1/broadcast", Err(415)),
             ("/v1/users/42/notifications", Ok(())),
             ("/v1/rooms/lobby/notifications", Ok(())),
+            ("/v1/auth", Ok(())),
+            ("/v1/revocations", Ok(())),
         ] {
             let post = |fields: &[&[u8]]| ask(&format!("POST {path}"), fields).map(|_| ());
             assert_eq!(post(&[evil]), Err(403), "{path}");

@@ -6,15 +6,20 @@
 #![deny(clippy::indexing_slicing)]
 
 mod answer;
+mod fields;
 mod intent;
+mod login;
 mod payload;
+mod revocation;
 
 pub use answer::{
     METRICS_CONTENT_TYPE, draining, healthy, metrics, no_such_room, over_capacity, published,
     ready, room_limit, told, unanswered, unhealthy,
 };
-pub use intent::{Intent, Refusal, decide};
+pub use intent::{Intent, Refusal, decide, nowhere};
+pub use login::{Credentials, logged_in, login_off};
 pub use payload::{Notification, check_payload};
+pub use revocation::{read_revocation, revocations_full, revoked};
 
 #[cfg(test)]
 mod replay;

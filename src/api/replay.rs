@@ -5,9 +5,10 @@
 //! by its response, and is replayed.
 
 use super::{
-    Intent, Notification, Refusal, check_payload, decide, healthy, metrics, published, ready, told,
+    Credentials, Intent, Notification, Refusal, check_payload, decide, healthy, logged_in, metrics,
+    published, read_revocation, ready, revoked, told,
 };
-use crate::auth::OriginPolicy;
+use crate::auth::{LoginOutcome, OriginPolicy};
 use crate::http::{Connection, Fields, Response, SendBody, parse_head, route};
 
 /// What the API makes of a request with this head.
@@ -71,6 +72,14 @@ fn answer(request: &str) -> String {
                 Err(refusal) => refusal,
             }
         }
+        Intent::Login => match Credentials::read(body.as_bytes()) {
+            Ok(_) => logged_in(&LoginOutcome::Wrong),
+            Err(refusal) => refusal,
+        },
+        Intent::Revoke => match read_revocation(body.as_bytes()) {
+            Ok(_) => revoked(0),
+            Err(refusal) => refusal,
+        },
         Intent::Health => healthy(2),
         Intent::Ready => ready(true),
         Intent::Metrics => metrics("# EOF\n".to_owned()),

@@ -3,7 +3,7 @@
 use super::output::fail;
 use super::settings::{self, Flags};
 use super::{banner, logging, signals};
-use crate::net::Server;
+use crate::net::{Server, SideWork};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,7 +34,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(format_args!("cannot watch for signals: {error}")),
     };
-    let server = match Server::start(&config) {
+    let server = match Server::start(&config, SideWork::default()) {
         Ok(server) => server,
         Err(error) => return fail(error),
     };

@@ -153,8 +153,9 @@ impl Shard {
             Intent::Direct { .. }
             | Intent::Broadcast { .. }
             | Intent::NotifyUser { .. }
-            | Intent::NotifyRoom { .. } => (Grant::Admin, None),
-            Intent::Health | Intent::Ready | Intent::Metrics => return Ok(()),
+            | Intent::NotifyRoom { .. }
+            | Intent::Revoke => (Grant::Admin, None),
+            Intent::Login | Intent::Health | Intent::Ready | Intent::Metrics => return Ok(()),
         };
         let room = room.map_or("", RoomName::as_str);
         let checked = self.check_grant(Some(access), grant, room);

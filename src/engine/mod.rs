@@ -22,6 +22,7 @@ mod directory;
 mod dirty;
 mod door;
 mod endings;
+mod errands;
 mod expiry;
 mod fanout;
 #[doc(hidden)]
@@ -64,6 +65,7 @@ mod websocket;
 mod writing;
 
 pub use batch::Batch;
+pub use errands::Errand;
 pub use hash::HashKey;
 pub use packing::Stopwatch;
 pub use settings::{CompressionSettings, NativeSettings, Settings};

@@ -148,18 +148,21 @@ impl Shard {
                 let visitor = self.visitor(key, head, now)?;
                 Ok(Asked::Native { upgrade, subprotocol, visitor })
             }
+            Route::Login if !self.settings.login => Err(api::login_off()),
             Route::Messages { .. }
             | Route::RoomNotifications { .. }
             | Route::UserMessages { .. }
             | Route::UserNotifications { .. }
-            | Route::Broadcast => {
+            | Route::Broadcast
+            | Route::Revocations => {
                 // First of all, so that strangers learn nothing about what would be right.
                 let caller = self.caller(key, head, now)?;
                 let intent = self.decide(key, head, route)?;
                 self.check_call(&caller, &intent)?;
                 Ok(Asked::Api(intent, caller))
             }
-            Route::Healthz | Route::Readyz | Route::Metrics | Route::Unknown => {
+            // Who logs in has nothing to show yet.
+            Route::Login | Route::Healthz | Route::Readyz | Route::Metrics | Route::Unknown => {
                 Ok(Asked::Api(self.decide(key, head, route)?, Caller::Server))
             }
         }
@@ -271,7 +274,8 @@ impl Shard {
         exchange: Exchange,
         now: Now,
     ) {
-        match BodyReader::new(head.body, self.settings.message_bytes_max) {
+        let bytes_max = intent.body_bytes_max(self.settings.message_bytes_max);
+        match BodyReader::new(head.body, bytes_max) {
             Ok(mut reader) => {
                 // A body without bytes is complete before any come.
                 let done = reader.read(&[]).is_ok_and(|step| step.done);
@@ -332,7 +336,12 @@ impl Shard {
             Intent::Direct { user, .. } | Intent::NotifyUser { user } => {
                 Some(self.home_of_user(user))
             }
-            Intent::Broadcast { .. } | Intent::Health | Intent::Ready | Intent::Metrics => None,
+            Intent::Broadcast { .. }
+            | Intent::Login
+            | Intent::Revoke
+            | Intent::Health
+            | Intent::Ready
+            | Intent::Metrics => None,
         }
     }
 
@@ -362,6 +371,8 @@ impl Shard {
             Intent::NotifyRoom { room } => {
                 self.run_notify_room(key, room, &reader.take(), exchange, now);
             }
+            Intent::Login => self.run_login(key, &reader.take(), exchange, now),
+            Intent::Revoke => self.respond(key, &api::nowhere(), exchange, now),
             Intent::Health => self.gather(key, exchange, Topic::Health, now),
             Intent::Metrics => self.gather(key, exchange, Topic::Metrics, now),
             Intent::Ready => self.respond(key, &api::ready(!self.draining), exchange, now),

@@ -42,6 +42,8 @@ pub struct Settings {
     pub identity: Identity,
     /// Who decides who comes in, until another takes its place.
     pub authority: Arc<Authority>,
+    /// Whether `POST /v1/auth` is served.
+    pub login: bool,
     /// Time for the `auth` message of a native connection that came without a token.
     pub auth_timeout_ms: u64,
     /// The cookie that may hold a token.
@@ -130,6 +132,7 @@ impl Default for Settings {
             presence_grace_ms: 0,
             identity: Identity::default(),
             authority: Arc::default(),
+            login: false,
             auth_timeout_ms: limits::AUTH_TIMEOUT_MS,
             auth_cookie: None,
             origins: OriginPolicy::default(),

@@ -11,6 +11,7 @@ use super::contexts::Contexts;
 use super::credit::Credits;
 use super::directory::Directory;
 use super::dirty::DirtyQueues;
+use super::errands::Errand;
 use super::gather::Gathers;
 use super::hash::HashKey;
 use super::homes::{HomeLimits, Homes};
@@ -223,6 +224,7 @@ pub struct Shard {
     pub(super) dirty: DirtyQueues,
     pub(super) resumed: VecDeque<ConnKey>,
     pub(super) actions: VecDeque<Action>,
+    pub(super) errands: VecDeque<Errand>,
     pub(super) notices: VecDeque<Notice>,
     pub(super) counters: Counters,
     /// Members to be disconnected once a batch has been handed out.
@@ -279,6 +281,7 @@ impl Shard {
             dirty: DirtyQueues::default(),
             resumed: VecDeque::new(),
             actions: VecDeque::new(),
+            errands: VecDeque::new(),
             notices: VecDeque::new(),
             counters: Counters::default(),
             doomed: Vec::new(),

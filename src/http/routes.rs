@@ -39,6 +39,10 @@ pub enum Route<'a> {
     },
     /// `/v1/broadcast`: a message to every native connection.
     Broadcast,
+    /// `/v1/auth`: a token for a name and a password.
+    Login,
+    /// `/v1/revocations`: tokens are not to be believed any more.
+    Revocations,
     /// `/healthz`: whether the broker lives.
     Healthz,
     /// `/readyz`: whether it takes connections.
@@ -55,6 +59,8 @@ pub fn route(path: &str) -> Route<'_> {
         "/ws" => Route::Native,
         "/echo" => Route::Echo,
         "/v1/broadcast" => Route::Broadcast,
+        "/v1/auth" => Route::Login,
+        "/v1/revocations" => Route::Revocations,
         "/healthz" => Route::Healthz,
         "/readyz" => Route::Readyz,
         "/metrics" => Route::Metrics,
@@ -91,7 +97,9 @@ impl Route<'_> {
             | Self::RoomNotifications { .. }
             | Self::UserMessages { .. }
             | Self::UserNotifications { .. }
-            | Self::Broadcast => &[Method::Post],
+            | Self::Broadcast
+            | Self::Login
+            | Self::Revocations => &[Method::Post],
             Self::Healthz | Self::Readyz | Self::Metrics => &[Method::Get, Method::Head],
             Self::Unknown => &[],
         }
@@ -105,7 +113,9 @@ impl Route<'_> {
             | Self::RoomNotifications { .. }
             | Self::UserMessages { .. }
             | Self::UserNotifications { .. }
-            | Self::Broadcast => "POST",
+            | Self::Broadcast
+            | Self::Login
+            | Self::Revocations => "POST",
             Self::Healthz | Self::Readyz | Self::Metrics => "GET, HEAD",
             Self::Unknown => "",
         }
@@ -130,6 +140,8 @@ mod tests {
             ("/v1/users/42/messages", Route::UserMessages { user: "42" }),
             ("/v1/users/a%2Fb/notifications", Route::UserNotifications { user: "a%2Fb" }),
             ("/v1/broadcast", Route::Broadcast),
+            ("/v1/auth", Route::Login),
+            ("/v1/revocations", Route::Revocations),
             ("/healthz", Route::Healthz),
             ("/readyz", Route::Readyz),
             ("/metrics", Route::Metrics),
@@ -162,6 +174,8 @@ mod tests {
             "/v1/users/a/b/messages",
             "/v1/users/a/rooms",
             "/v1/broadcast/",
+            "/v1/auth/",
+            "/v1/revocations/1",
             "/healthz/",
             "/%65cho",
         ] {
@@ -175,6 +189,7 @@ mod tests {
             ["/raw/a", "/ws", "/echo", "/v1/rooms/a/messages", "/healthz", "/readyz", "/metrics"];
         let people = ["/v1/users/a/messages", "/v1/users/a/notifications", "/v1/broadcast"];
         let people = people.into_iter().chain(["/v1/rooms/a/notifications", "/"]);
+        let people = people.chain(["/v1/auth", "/v1/revocations"]);
         for path in paths.into_iter().chain(people) {
             let names: Vec<_> =
                 route(path).allowed_methods().iter().map(|method| method.name()).collect();

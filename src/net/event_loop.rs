@@ -9,6 +9,7 @@
 use super::accept::{Accepted, Acceptor};
 use super::clock::Clock;
 use super::deal::Dealer;
+use super::errands::Asker;
 use super::link::Inbox;
 use super::log::Log;
 use super::peer::{Parcel, Peer};
@@ -22,6 +23,7 @@ use crate::auth::TrustedProxies;
 use crate::broker::{ConnKey, LoopId, Now};
 use crate::engine::{Admission, Shard};
 use crate::limits::{EVENTS_PER_TICK_MAX, INBOX_PARCELS_PER_TICK_MAX, RECV_BUFFER_BYTES};
+use crate::side::Logins;
 use mio::event::Event;
 use mio::{Events, Poll};
 use std::collections::VecDeque;
@@ -68,6 +70,8 @@ pub(super) struct EventLoop {
     /// Refusals under way.
     pub(super) refusals: usize,
     pub(super) log: Log,
+    /// Where passwords are checked, if anybody has one.
+    pub(super) logins: Option<Logins<Asker>>,
     inbox: Inbox<Parcel>,
     inbox_state: InboxState,
     trim: Trim,
@@ -112,12 +116,13 @@ pub(super) struct Parts {
     pub(super) acceptor: Acceptor,
     pub(super) dealer: Dealer,
     pub(super) inbox: Inbox<Parcel>,
+    pub(super) logins: Option<Logins<Asker>>,
 }
 
 impl EventLoop {
     /// Puts a loop together. Called on its own thread, so that its buffers are local to its core.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { id, shared, shard, poll, acceptor, dealer, inbox } = parts;
+        let Parts { id, shared, shard, poll, acceptor, dealer, inbox, logins } = parts;
         let now = shared.clock.now();
         Self {
             id,
@@ -132,6 +137,7 @@ impl EventLoop {
             dealer,
             refusals: 0,
             log: Log::new(id),
+            logins,
             inbox,
             inbox_state: InboxState::Waiting,
             trim: Trim::default(),
@@ -162,6 +168,7 @@ impl EventLoop {
         self.act();
         self.shard.end_tick(now);
         self.act();
+        self.run_errands(now);
         self.send_batches();
         self.write_dirty(now);
         self.trim.handle_tick(self.sockets.len(), now.mono_ms);
@@ -256,6 +263,11 @@ impl EventLoop {
                     self.act();
                 }
                 Some(Parcel::Conn(socket)) => self.open(socket, Admission::Served, now),
+                Some(Parcel::Authority(authority)) => self.shard.handle_authority(authority),
+                Some(Parcel::Login { key, outcome }) => {
+                    self.shard.handle_login(key, &outcome, now);
+                    self.act();
+                }
                 None => {
                     self.inbox_state = InboxState::Watched;
                     return;

@@ -10,6 +10,7 @@ mod arrivals;
 mod clock;
 mod deal;
 mod descriptors;
+mod errands;
 mod event_loop;
 pub mod link;
 mod listener;
@@ -27,6 +28,7 @@ mod trim;
 pub mod wake;
 
 pub use descriptors::{LimitsInForce, raise as raise_descriptor_limit};
+pub use errands::SideWork;
 pub use server::{Drainer, Server};
 pub use settings::settings_from;
 pub use start_error::StartError;

@@ -2,8 +2,11 @@
 
 use super::link::{Link, Weigh};
 use super::socket::Socket;
+use crate::auth::{Authority, LoginOutcome};
+use crate::broker::ConnKey;
 use crate::engine::Batch;
 use mio::Waker;
+use std::sync::Arc;
 
 /// What comes into a loop's inbox.
 #[derive(Debug)]
@@ -12,13 +15,17 @@ pub(super) enum Parcel {
     Batch(Box<Batch>),
     /// A connection that was dealt to this loop; it has a seat here.
     Conn(Socket),
+    /// Who decides from now on who comes in.
+    Authority(Arc<Authority>),
+    /// How a login of this loop's ended.
+    Login { key: ConnKey, outcome: Box<LoginOutcome> },
 }
 
 impl Weigh for Parcel {
     fn bytes(&self) -> usize {
         match self {
             Self::Batch(batch) => batch.bytes(),
-            Self::Conn(_) => 0,
+            Self::Conn(_) | Self::Authority(_) | Self::Login { .. } => 0,
         }
     }
 }
@@ -31,6 +38,10 @@ pub(super) enum Sent {
     /// An earlier one still holds.
     Quietly,
 }
+
+/// An inbox took nothing more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct InboxFull;
 
 /// A loop that can be sent to.
 #[derive(Debug)]
@@ -49,7 +60,7 @@ impl Peer {
     pub(super) fn send_batch(&self, batch: Batch) -> Result<Sent, Box<Batch>> {
         self.send(Parcel::Batch(Box::new(batch))).map_err(|parcel| match parcel {
             Parcel::Batch(batch) => batch,
-            Parcel::Conn(_) => unreachable!("a parcel comes back as it went"),
+            Parcel::Conn(_) | Parcel::Authority(_) | Parcel::Login { .. } => another(),
         })
     }
 
@@ -57,7 +68,24 @@ impl Peer {
     pub(super) fn send_conn(&self, socket: Socket) -> Result<Sent, Socket> {
         self.send(Parcel::Conn(socket)).map_err(|parcel| match parcel {
             Parcel::Conn(socket) => socket,
-            Parcel::Batch(_) => unreachable!("a parcel comes back as it went"),
+            Parcel::Batch(_) | Parcel::Authority(_) | Parcel::Login { .. } => another(),
+        })
+    }
+
+    /// Says who decides from now on; an error: the inbox is full.
+    pub(super) fn send_authority(&self, authority: Arc<Authority>) -> Result<Sent, InboxFull> {
+        self.send(Parcel::Authority(authority)).map_err(|_| InboxFull)
+    }
+
+    /// Takes the outcome of a login back, or gives it back because the inbox is full.
+    pub(super) fn send_login(
+        &self,
+        key: ConnKey,
+        outcome: Box<LoginOutcome>,
+    ) -> Result<Sent, Box<LoginOutcome>> {
+        self.send(Parcel::Login { key, outcome }).map_err(|parcel| match parcel {
+            Parcel::Login { outcome, .. } => outcome,
+            Parcel::Batch(_) | Parcel::Conn(_) | Parcel::Authority(_) => another(),
         })
     }
 
@@ -84,4 +112,9 @@ impl Peer {
         self.waker.wake().expect("an eventfd that is open takes a write");
         Sent::Woke
     }
+}
+
+#[cold]
+fn another() -> ! {
+    unreachable!("a parcel comes back as it went")
 }

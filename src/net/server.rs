@@ -8,6 +8,7 @@ use super::accept::Acceptor;
 use super::clock::{self, Clock};
 use super::deal::Dealer;
 use super::descriptors::{self, LimitsInForce};
+use super::errands::{SideWork, start_logins, watch_keys};
 use super::event_loop::{EventLoop, Parts, Shared};
 use super::link::inbox;
 use super::listener::{Bound, Listener, Options, bind_all};
@@ -19,8 +20,9 @@ use super::token::Target;
 use super::wake::Countdown;
 use crate::broker::LoopId;
 use crate::config::{Accept, Config, ListenAddr};
-use crate::engine::{HashKey, Setup, Shard};
+use crate::engine::{HashKey, Settings, Setup, Shard};
 use crate::limits::LOOPS_MAX;
+use crate::side::{Desk, Watch};
 use core_affinity::CoreId;
 use mio::{Poll, Waker};
 use std::io;
@@ -36,6 +38,8 @@ pub struct Server {
     pinned: bool,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    /// Fetches keys as long as it is here.
+    watch: Option<Watch>,
 }
 
 /// Asks a server to drain; may be cloned and sent to whoever gets the signal.
@@ -53,8 +57,8 @@ impl Drainer {
 }
 
 impl Server {
-    /// Binds every address of `config` and starts the loops.
-    pub fn start(config: &Config) -> Result<Self, StartError> {
+    /// Binds every address of `config` and starts the loops, and `side` beside them.
+    pub fn start(config: &Config, side: SideWork) -> Result<Self, StartError> {
         let loops = loops_of(config);
         let descriptors = descriptors::raise();
         let copies = match config.accept {
@@ -65,11 +69,17 @@ impl Server {
         let limits = LimitsInForce::new(config.connections_max, descriptors, loops, listeners)?;
         let bound = bind_all(&config.listen, copies, options_of(config))?;
         let addresses = bound.iter().map(|bound| bound.address.clone()).collect();
-        let (shared, parts) =
-            make_loops(config, loops, limits, share_out(bound, loops)).map_err(StartError::Loop)?;
+        let SideWork { keys, logins } = side;
+        let mut settings = settings_from(config, limits);
+        settings.login = logins.is_some();
+        let authority = Arc::clone(&settings.authority);
+        let (shared, parts) = make_loops(config, settings, share_out(bound, loops), logins)
+            .map_err(StartError::Loop)?;
         let cores = if config.pin { cores_for(loops) } else { Vec::new() };
         let (pinned, threads) = (!cores.is_empty(), Vec::with_capacity(loops));
-        let mut server = Self { addresses, limits, pinned, shared, threads };
+        let watch = keys.map(|source| watch_keys(source, authority, &shared)).transpose();
+        let watch = watch.map_err(StartError::Loop)?;
+        let mut server = Self { addresses, limits, pinned, shared, threads, watch };
         for (index, parts) in parts.into_iter().enumerate() {
             match spawn(parts, cores.get(index).copied()) {
                 Ok(thread) => server.threads.push(thread),
@@ -112,7 +122,8 @@ impl Server {
     /// # Panics
     /// When a loop did, where panics unwind.
     pub fn join(self) {
-        for thread in self.threads {
+        let Self { threads, watch: _fetching, .. } = self;
+        for thread in threads {
             if let Err(panic) = thread.join() {
                 std::panic::resume_unwind(panic);
             }
@@ -152,10 +163,11 @@ fn share_out(bound: Vec<Bound>, loops: usize) -> Vec<Vec<Listener>> {
 /// Makes all that the loops are put together from, so that what can fail does before any thread.
 fn make_loops(
     config: &Config,
-    loops: usize,
-    limits: LimitsInForce,
+    settings: Settings,
     shares: Vec<Vec<Listener>>,
+    logins: Option<Desk>,
 ) -> io::Result<(Arc<Shared>, Vec<Parts>)> {
+    let loops = shares.len();
     let mut peers = Vec::with_capacity(loops);
     let mut halves = Vec::with_capacity(loops);
     for mut listeners in shares {
@@ -168,16 +180,17 @@ fn make_loops(
         peers.push(Peer::new(link, waker));
         halves.push((poll, inbox, Acceptor::new(listeners)));
     }
-    let settings = Arc::new(settings_from(config, limits));
     let shared = Arc::new(Shared {
         clock: Clock::start(),
         peers,
-        seats: Seats::new(limits.connections_max, loops),
+        seats: Seats::new(settings.connections_max, loops),
         serving: Countdown::new(loops),
         asks_for_peers: settings.needs_addresses || !settings.trusted_proxies.is_empty(),
         trusted_proxies: settings.trusted_proxies.clone(),
         drain_timeout_ms: config.drain_timeout_ms,
     });
+    let logins = logins.map(|desk| start_logins(desk, &shared)).transpose()?;
+    let settings = Arc::new(settings);
     let (room_key, epoch_key) = (random_key()?, random_key()?);
     let count = u8::try_from(loops).expect("LOOPS_MAX fits a byte");
     let mut parts = Vec::with_capacity(loops);
@@ -193,6 +206,7 @@ fn make_loops(
             acceptor,
             dealer: Dealer::new(config.accept, count, fastrand::Rng::new()),
             inbox,
+            logins: logins.clone(),
         });
     }
     Ok((shared, parts))
@@ -246,11 +260,15 @@ mod tests {
         Config { listen, loops, accept, pin: false, ..Config::default() }
     }
 
+    fn start(config: &Config) -> Result<Server, StartError> {
+        Server::start(config, SideWork::default())
+    }
+
     #[test]
     fn a_server_starts_drains_and_ends_however_it_spreads_connections() {
         let all = [Accept::ReusePort, Accept::RoundRobin, Accept::LeastConnections, Accept::Random];
         for (accept, loops) in all.into_iter().flat_map(|accept| [(accept, 1), (accept, 3)]) {
-            let server = Server::start(&config(loops, accept)).expect("a free port");
+            let server = start(&config(loops, accept)).expect("a free port");
             let [ListenAddr::Tcp(address)] = server.addresses() else { panic!("one address") };
             let address = *address;
             assert_eq!(server.loops(), loops);
@@ -267,7 +285,7 @@ mod tests {
     #[test]
     fn a_server_can_be_asked_to_drain_before_its_loops_have_turned_once() {
         for _ in 0..20 {
-            let server = Server::start(&config(4, Accept::ReusePort)).expect("a free port");
+            let server = start(&config(4, Accept::ReusePort)).expect("a free port");
             server.drainer().drain();
             server.join();
         }
@@ -275,13 +293,13 @@ mod tests {
 
     #[test]
     fn a_second_server_on_the_same_port_says_what_to_do() {
-        let server = Server::start(&config(2, Accept::ReusePort)).expect("a free port");
+        let server = start(&config(2, Accept::ReusePort)).expect("a free port");
         let mut second = config(2, Accept::ReusePort);
         second.listen = server.addresses().to_vec();
-        let refused = Server::start(&second).expect_err("it is taken");
+        let refused = start(&second).expect_err("it is taken");
         assert!(matches!(refused, StartError::InUse(_)), "{refused}");
         second.takeover = true;
-        let successor = Server::start(&second).expect("taken over");
+        let successor = start(&second).expect("taken over");
         for server in [server, successor] {
             server.drainer().drain();
             server.join();
@@ -303,7 +321,7 @@ mod tests {
         {
             let mut config = config(loops, Accept::ReusePort);
             config.pin = pin;
-            let server = Server::start(&config).expect("a free port");
+            let server = start(&config).expect("a free port");
             assert_eq!(server.is_pinned(), pinned, "{loops} loops");
             server.drainer().drain();
             server.join();

@@ -30,6 +30,7 @@ pub fn settings_from(config: &Config, limits: LimitsInForce) -> Settings {
         presence_grace_ms: config.presence_grace_ms,
         identity: config.identity.clone(),
         authority: Arc::default(),
+        login: false,
         auth_timeout_ms: AUTH_TIMEOUT_MS,
         auth_cookie: None,
         origins: config.origins.clone(),

@@ -25,7 +25,7 @@ enum Purity {
     Free,
 }
 
-const ROOMS: [Room; 12] = [
+const ROOMS: [Room; 13] = [
     Room { name: "limits", may_import: &[], purity: Purity::Pure },
     Room { name: "http", may_import: &["limits"], purity: Purity::Pure },
     Room { name: "ws", may_import: &["limits", "http"], purity: Purity::Pure },
@@ -46,11 +46,12 @@ const ROOMS: [Room; 12] = [
         ],
         purity: Purity::Pure,
     },
+    Room { name: "side", may_import: &["limits", "http", "broker", "auth"], purity: Purity::Free },
     Room {
         name: "net",
         may_import: &[
             "limits", "http", "ws", "broker", "protocol", "auth", "api", "config", "observe",
-            "engine",
+            "engine", "side",
         ],
         purity: Purity::Free,
     },
@@ -58,7 +59,7 @@ const ROOMS: [Room; 12] = [
         name: "cli",
         may_import: &[
             "limits", "http", "ws", "broker", "protocol", "auth", "api", "config", "observe",
-            "engine", "net",
+            "engine", "side", "net",
         ],
         purity: Purity::Free,
     },

@@ -239,6 +239,11 @@ pub const TOKEN_LEEWAY_S: u64 = 5;
 pub const TOKEN_LEEWAY_S_MAX: u64 = 30;
 /// Roles of one token. Too low: large organisations. Too high: time at the door.
 pub const TOKEN_ROLES_MAX: usize = 32;
+/// The name of a role. Too low: paths of groups don't fit. Too high: memory of each connection.
+pub const ROLE_NAME_BYTES_MAX: usize = 64;
+/// The name of a token (`jti`). Too low: names that others make don't fit. Too high: memory of each
+/// connection and revocation.
+pub const TOKEN_ID_BYTES_MAX: usize = 128;
 /// Patterns of rooms in one claim, or in one role. Too low: lists of rooms. Too high: time of each
 /// join.
 pub const TOKEN_PATTERNS_MAX: usize = 256;

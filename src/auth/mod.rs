@@ -21,5 +21,5 @@ pub use origin::{all_same_host, same_host};
 pub use proxy::{Admins, BadIdentity, Identity};
 pub use roles::{ADMIN, GUEST, MEMBER, Roles};
 pub use secret::Secret;
-pub use token::{BadToken, Claims, TokenKeys, TokenRules};
+pub use token::{BadKey, BadToken, Claims, IssuedClaims, Signer, TokenAlg, TokenKeys, TokenRules};
 pub use trusted::{Network, Trust, TrustedProxies};

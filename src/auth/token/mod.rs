@@ -4,10 +4,21 @@
 //! are known. Time is an argument. Not here: what claims grant in the end (`authority`). Invariant:
 //! a token that can't be understood to the last claim lets nobody in.
 
+mod alg;
+mod bad_key;
 mod claims;
 mod error;
+mod header;
+mod issue;
+mod json;
+mod jwks;
 mod keys;
+mod pem;
+mod rooms;
 
+pub use alg::TokenAlg;
+pub use bad_key::BadKey;
 pub use claims::Claims;
 pub use error::BadToken;
+pub use issue::{IssuedClaims, Signer};
 pub use keys::{TokenKeys, TokenRules};

@@ -30,6 +30,7 @@ pub(super) fn show(config: &Config, server: &Server) {
             descriptors = facts.descriptors,
             message_bytes_max = config.message_bytes_max,
             outbox_bytes_max = config.outbox_bytes_max,
+            access = access(config),
             "started"
         );
     } else {
@@ -38,10 +39,6 @@ pub(super) fn show(config: &Config, server: &Server) {
     for address in facts.addresses {
         // Who started us may have closed stdout; that is no reason not to serve.
         let _ = say(format_args!("listening on {address}"));
-    }
-    for address in facts.addresses.iter().filter(|address| is_exposed(address)) {
-        tracing::warn!(%address, "whoever reaches this address may join and publish: there is no \
-                                  authentication yet");
     }
 }
 
@@ -81,7 +78,24 @@ fn write_facts(out: &mut String, config: &Config, facts: &Facts<'_>) -> std::fmt
         grouped(config.outbox_bytes_max as u64),
         grouped(u64::from(config.outbox_messages_max))
     )?;
-    writeln!(out, "  rooms        {} at most", grouped(config.rooms_max as u64))
+    writeln!(out, "  rooms        {} at most", grouped(config.rooms_max as u64))?;
+    writeln!(out, "  access       {}", access(config))
+}
+
+/// How connections get in.
+fn access(config: &Config) -> String {
+    let auth = &config.auth;
+    if !auth.wants_tokens() {
+        let who = if config.insecure { "anyone" } else { "anyone on this machine" };
+        return format!("{who}, without a token");
+    }
+    let algorithms = auth.keys().map(|(_, alg, _)| alg.word());
+    let sets =
+        [(auth.jwks_file.is_some(), "a set of keys"), (auth.jwks_url.is_some(), "keys by URL")];
+    let sets = sets.into_iter().filter(|(set, _)| *set).map(|(_, name)| name);
+    let keys: Vec<&str> = algorithms.chain(sets).collect();
+    let login = if auth.login { "; logins with a password" } else { "" };
+    format!("with a token ({}){login}", keys.join(", "))
 }
 
 /// What a native client says first.
@@ -121,13 +135,6 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn is_exposed(address: &ListenAddr) -> bool {
-    match address {
-        ListenAddr::Tcp(address) => !address.ip().is_loopback(),
-        ListenAddr::Unix(_) => false,
-    }
-}
-
 /// A number with commas between thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -144,6 +151,7 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{File, Layers};
 
     fn shown(raw: &str) -> String {
         let address = ListenAddr::parse(raw).expect(raw);
@@ -186,17 +194,21 @@ mod tests {
     }
 
     #[test]
-    fn only_the_loopback_and_unix_sockets_are_not_exposed() {
-        for (raw, exposed) in [
-            ("127.0.0.1:1", false),
-            ("[::1]:1", false),
-            ("unix:/x", false),
-            ("0.0.0.0:1", true),
-            ("[::]:1", true),
-            ("10.0.0.1:1", true),
+    fn it_says_who_gets_in() {
+        for (text, who) in [
+            ("", "anyone on this machine, without a token"),
+            ("insecure = true", "anyone, without a token"),
+            (
+                "[auth]\nhs256_key_file = \"a\"\neddsa_key_file = \"b\"\njwks_url = \"http://c\"",
+                "with a token (HS256, EdDSA, keys by URL)",
+            ),
+            ("[auth]\njwks_file = \"a\"", "with a token (a set of keys)"),
         ] {
-            assert_eq!(is_exposed(&ListenAddr::parse(raw).expect(raw)), exposed, "{raw}");
+            let file = Some(File { name: "f.toml", text });
+            let config = Config::parse(&Layers { file, ..Layers::default() }).expect(text);
+            assert_eq!(access(&config), who);
         }
+        assert!(shown("127.0.0.1:1").contains("\n  access       anyone on this machine, without"));
     }
 
     #[test]

@@ -153,9 +153,9 @@ mod tests {
         let port = |pairs: &[(&str, &str)]| parse(pairs).map(|config| config.listen);
         let at = |raw| Ok(vec![ListenAddr::parse(raw).expect(raw)]);
         assert_eq!(port(&[("PORT", "9000")]), at("127.0.0.1:9000"));
-        let other = ("FANFARE_LISTEN", "0.0.0.0:1");
-        assert_eq!(port(&[("PORT", "9000"), other]), at("0.0.0.0:1"));
-        assert_eq!(port(&[("PORT", "tcp://x"), other]), at("0.0.0.0:1"));
+        let other = ("FANFARE_LISTEN", "127.0.0.2:1");
+        assert_eq!(port(&[("PORT", "9000"), other]), at("127.0.0.2:1"));
+        assert_eq!(port(&[("PORT", "tcp://x"), other]), at("127.0.0.2:1"));
         assert!(port(&[("PORT", "tcp://x")]).is_err());
     }
 

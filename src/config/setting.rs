@@ -8,10 +8,28 @@ use super::table::SETTINGS;
 use super::value::{Value, Wanted};
 
 /// The settings that take several values.
-const LISTS: [&str; 4] =
-    ["listen", "native.default_rooms", "identity.trusted_proxies", "identity.admins"];
+const LISTS: [&str; 7] = [
+    "listen",
+    "native.default_rooms",
+    "identity.trusted_proxies",
+    "identity.admins",
+    "auth.api_keys",
+    "auth.audience",
+    "auth.issuer",
+];
+/// The settings whose values are never shown.
+const SECRETS: [&str; 7] = [
+    "auth.hs256_key",
+    "auth.hs384_key",
+    "auth.hs512_key",
+    "auth.rs256_key",
+    "auth.es256_key",
+    "auth.eddsa_key",
+    "auth.api_keys",
+];
 
 /// One setting, as the user meets it.
+#[derive(Clone, Copy)]
 pub struct Setting {
     /// Its key in the file, with the section: `limits.rooms_max`.
     pub key: &'static str,
@@ -53,6 +71,12 @@ impl Setting {
         LISTS.contains(&self.key)
     }
 
+    /// Whether its value is never shown: it is a secret, or might be one that slipped, like a
+    /// private key in the place of a public one.
+    pub fn is_secret(&self) -> bool {
+        SECRETS.contains(&self.key)
+    }
+
     /// Checks `raw` as a flag's value, without keeping it; the error says what would be right.
     pub fn check(&self, raw: &str) -> Result<(), String> {
         (self.apply)(&mut Config::default(), &Value::Bare(raw))
@@ -80,6 +104,13 @@ mod tests {
         }
     }
 
+    /// For every setting of `[auth]` and `[rates]`, another value than the default.
+    const AUTH_OTHERS: [&str; 32] = [
+        "key", "file", "key", "file", "key", "file", "key", "file", "key", "file", "key", "file",
+        "file", "http://x", "7s", "key", "file", "name", "name", "7s", "7KiB", "7s", "name",
+        "true", "7s", "file", "7", "7", "7", "7", "7", "7",
+    ];
+
     #[test]
     fn every_setting_sets_something_of_its_own() {
         let others = [
@@ -89,6 +120,7 @@ mod tests {
             "random",
             "true",
             "true",
+            "true",
             "7",
             "2MiB",
             "7",
@@ -96,6 +128,9 @@ mod tests {
             "7",
             "7",
             "3KiB",
+            "7",
+            "7",
+            "none",
             "1s",
             "1s",
             "1s",
@@ -129,6 +164,7 @@ mod tests {
             "debug",
             "json",
         ];
+        let others = others.into_iter().chain(AUTH_OTHERS);
         let mut outcomes: Vec<Config> = Vec::new();
         for (setting, other) in SETTINGS.iter().zip(others) {
             let mut config = Config::default();
@@ -153,10 +189,13 @@ mod tests {
     #[test]
     fn what_takes_several_values_takes_them_joined() {
         for setting in &SETTINGS {
+            // A path or a secret may have a comma in it.
+            let is_text = ["FILE", "SECRET", "PEM"].contains(&setting.value_name);
             let joined = setting.check("127.0.0.1:1,unix:/x").is_ok()
                 || setting.check("10.0.0.0/8,unix").is_ok();
-            assert_eq!(joined, setting.is_list(), "{}", setting.key);
+            assert_eq!(joined && !is_text, setting.is_list(), "{}", setting.key);
         }
-        assert!(LISTS.iter().all(|key| SETTINGS.iter().any(|setting| setting.key == *key)));
+        let names = LISTS.iter().chain(&SECRETS);
+        assert!(names.into_iter().all(|key| SETTINGS.iter().any(|known| known.key == *key)));
     }
 }

@@ -17,9 +17,10 @@ use super::settings::settings_from;
 use super::start_error::StartError;
 use super::token::Target;
 use super::wake::Countdown;
+use crate::auth::Authority;
 use crate::broker::LoopId;
 use crate::config::{Accept, Config, ListenAddr};
-use crate::engine::{HashKey, Setup, Shard};
+use crate::engine::{HashKey, Settings, Setup, Shard};
 use crate::limits::LOOPS_MAX;
 use core_affinity::CoreId;
 use mio::{Poll, Waker};
@@ -53,8 +54,8 @@ impl Drainer {
 }
 
 impl Server {
-    /// Binds every address of `config` and starts the loops.
-    pub fn start(config: &Config) -> Result<Self, StartError> {
+    /// Binds every address of `config` and starts the loops; `authority` decides who comes in.
+    pub fn start(config: &Config, authority: Arc<Authority>) -> Result<Self, StartError> {
         let loops = loops_of(config);
         let descriptors = descriptors::raise();
         let copies = match config.accept {
@@ -65,8 +66,9 @@ impl Server {
         let limits = LimitsInForce::new(config.connections_max, descriptors, loops, listeners)?;
         let bound = bind_all(&config.listen, copies, options_of(config))?;
         let addresses = bound.iter().map(|bound| bound.address.clone()).collect();
+        let settings = settings_from(config, limits, authority);
         let (shared, parts) =
-            make_loops(config, loops, limits, share_out(bound, loops)).map_err(StartError::Loop)?;
+            make_loops(config, settings, share_out(bound, loops)).map_err(StartError::Loop)?;
         let cores = if config.pin { cores_for(loops) } else { Vec::new() };
         let (pinned, threads) = (!cores.is_empty(), Vec::with_capacity(loops));
         let mut server = Self { addresses, limits, pinned, shared, threads };
@@ -152,10 +154,10 @@ fn share_out(bound: Vec<Bound>, loops: usize) -> Vec<Vec<Listener>> {
 /// Makes all that the loops are put together from, so that what can fail does before any thread.
 fn make_loops(
     config: &Config,
-    loops: usize,
-    limits: LimitsInForce,
+    settings: Settings,
     shares: Vec<Vec<Listener>>,
 ) -> io::Result<(Arc<Shared>, Vec<Parts>)> {
+    let loops = shares.len();
     let mut peers = Vec::with_capacity(loops);
     let mut halves = Vec::with_capacity(loops);
     for mut listeners in shares {
@@ -171,12 +173,12 @@ fn make_loops(
     let shared = Arc::new(Shared {
         clock: Clock::start(),
         peers,
-        seats: Seats::new(limits.connections_max, loops),
+        seats: Seats::new(settings.connections_max, loops),
         serving: Countdown::new(loops),
         trusted_proxies: config.trusted_proxies.clone(),
         drain_timeout_ms: config.drain_timeout_ms,
     });
-    let settings = Arc::new(settings_from(config, limits));
+    let settings = Arc::new(settings);
     let (room_key, epoch_key) = (random_key()?, random_key()?);
     let count = u8::try_from(loops).expect("LOOPS_MAX fits a byte");
     let mut parts = Vec::with_capacity(loops);
@@ -245,11 +247,15 @@ mod tests {
         Config { listen, loops, accept, pin: false, ..Config::default() }
     }
 
+    fn start(config: &Config) -> Result<Server, StartError> {
+        Server::start(config, Arc::default())
+    }
+
     #[test]
     fn a_server_starts_drains_and_ends_however_it_spreads_connections() {
         let all = [Accept::ReusePort, Accept::RoundRobin, Accept::LeastConnections, Accept::Random];
         for (accept, loops) in all.into_iter().flat_map(|accept| [(accept, 1), (accept, 3)]) {
-            let server = Server::start(&config(loops, accept)).expect("a free port");
+            let server = start(&config(loops, accept)).expect("a free port");
             let [ListenAddr::Tcp(address)] = server.addresses() else { panic!("one address") };
             let address = *address;
             assert_eq!(server.loops(), loops);
@@ -266,7 +272,7 @@ mod tests {
     #[test]
     fn a_server_can_be_asked_to_drain_before_its_loops_have_turned_once() {
         for _ in 0..20 {
-            let server = Server::start(&config(4, Accept::ReusePort)).expect("a free port");
+            let server = start(&config(4, Accept::ReusePort)).expect("a free port");
             server.drainer().drain();
             server.join();
         }
@@ -274,13 +280,13 @@ mod tests {
 
     #[test]
     fn a_second_server_on_the_same_port_says_what_to_do() {
-        let server = Server::start(&config(2, Accept::ReusePort)).expect("a free port");
+        let server = start(&config(2, Accept::ReusePort)).expect("a free port");
         let mut second = config(2, Accept::ReusePort);
         second.listen = server.addresses().to_vec();
-        let refused = Server::start(&second).expect_err("it is taken");
+        let refused = start(&second).expect_err("it is taken");
         assert!(matches!(refused, StartError::InUse(_)), "{refused}");
         second.takeover = true;
-        let successor = Server::start(&second).expect("taken over");
+        let successor = start(&second).expect("taken over");
         for server in [server, successor] {
             server.drainer().drain();
             server.join();
@@ -302,7 +308,7 @@ mod tests {
         {
             let mut config = config(loops, Accept::ReusePort);
             config.pin = pin;
-            let server = Server::start(&config).expect("a free port");
+            let server = start(&config).expect("a free port");
             assert_eq!(server.is_pinned(), pinned, "{loops} loops");
             server.drainer().drain();
             server.join();

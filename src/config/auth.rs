@@ -383,3 +383,7 @@ fn wrong(draft: &Draft, key: &str, is: &str, right: Option<&str>) -> ConfigError
         suggestion: None,
     }
 }
+
+#[cfg(test)]
+#[path = "auth_tests.rs"]
+mod tests;

@@ -83,7 +83,12 @@ fn set(written: &mut Written, key: &str, value: &Value<'_>) -> Option<Result<(),
 
 fn name(value: &Value<'_>) -> Result<Box<str>, Wanted> {
     let raw = value::text(value).ok_or("a user's id")?;
-    User::check_id(raw).map(Into::into).map_err(|rule| format!("a user's id: {rule}"))
+    let id = User::check_id(raw).map_err(|rule| format!("a user's id: {rule}"))?;
+    // No token may be theirs.
+    if id == "server" || id.starts_with("guest-") {
+        return Err("a user's id; server and guest-… are the broker's own".to_owned());
+    }
+    Ok(id.into())
 }
 
 fn hash(value: &Value<'_>) -> Result<Secret, Wanted> {
@@ -167,6 +172,8 @@ mod tests {
             ("[[users]]".to_owned(), "[[users]] #1 of f.toml has no name"),
             ("[[users]]\nname = \"a\"".into(), "has no password_hash; `fanfare password` makes"),
             ("[[users]]\nname = \"a\\tb\"".into(), "it takes a user's id"),
+            ("[[users]]\nname = \"server\"".into(), "are the broker's own"),
+            ("[[users]]\nname = \"guest-1\"".into(), "are the broker's own"),
             (hash("sesame"), "password_hash in [[users]] #1 of f.toml is not right; it takes the"),
             (hash("$2b$12$sesame"), "is not right; it takes the hash of a password by argon2"),
             (hash("$argon2id$v=19$m=8,t=1,p=1$sesamesesame"), "is not right"),

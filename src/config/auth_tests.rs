@@ -1,7 +1,7 @@
 //! What may be wrong with the settings of who comes in, each mistake once.
 
-use super::super::{Config, File, Layers};
 use super::*;
+use crate::config::{Config, File, Layers};
 
 /// As long as HS256 needs, and easy to find where it must not be.
 const SECRET: &str = "sesame-sesame-sesame-sesame-0123";

@@ -1,7 +1,7 @@
 //! Settings of how much may be asked for: rates, and memory.
 //!
-//! Not here: buckets and their refusals (`engine`), what there is of memory (`net`). Invariant: 0 is
-//! no rate at all.
+//! Not here: buckets and their refusals (`engine`), what there is of memory (`net`). Invariant: 0
+//! is no rate at all.
 
 use super::value::{self, NONE, Value, Wanted};
 

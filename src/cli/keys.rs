@@ -19,6 +19,9 @@ use std::path::Path;
 /// The longest file of one key, or of the keys of servers.
 const KEY_FILE_BYTES_MAX: usize = 64 * 1024;
 
+/// One mistake; on the heap, as it is much larger than what goes well.
+type Mistake = Box<ConfigError>;
+
 /// Reads all keys. With the URL of a set and nothing else the keys are empty until it is fetched.
 pub(super) fn load(config: &Config) -> Result<Authority, ConfigErrors> {
     let auth = &config.auth;
@@ -34,22 +37,22 @@ pub(super) fn load(config: &Config) -> Result<Authority, ConfigErrors> {
         roles: auth.roles.clone(),
         api_keys,
     };
-    ConfigErrors::found(errors).map_or(Ok(authority), Err)
+    all(errors).map_or(Ok(authority), Err)
 }
 
 /// What tokens are signed with: the private key, else the first secret.
 pub(super) fn signer(config: &Config) -> Result<Signer, ConfigErrors> {
     let mut errors = Vec::new();
     let keys = keys(&config.auth, &mut errors);
-    match ConfigErrors::found(errors) {
+    match all(errors) {
         Some(errors) => Err(errors),
-        None => signer_within(&config.auth, &keys).map_err(Into::into),
+        None => signer_within(&config.auth, &keys).map_err(|mistake| (*mistake).into()),
     }
 }
 
 // --- keys that tokens are checked with -----------------------------------------------------------
 
-fn keys(auth: &AuthConfig, errors: &mut Vec<ConfigError>) -> TokenKeys {
+fn keys(auth: &AuthConfig, errors: &mut Vec<Mistake>) -> TokenKeys {
     let mut keys = TokenKeys::default();
     for (setting, alg, source) in auth.keys() {
         let added = secret_or_pem(setting, alg, &source).and_then(|(name, key)| {
@@ -78,7 +81,7 @@ fn secret_or_pem(
     setting: &'static str,
     alg: TokenAlg,
     source: &KeySource,
-) -> Result<(String, Secret), ConfigError> {
+) -> Result<(String, Secret), Mistake> {
     let path = match source {
         KeySource::None => return Ok((setting.to_owned(), Secret::new([]))),
         KeySource::Given(key) => return Ok((setting.to_owned(), key.clone())),
@@ -104,7 +107,7 @@ fn trimmed(secret: &[u8]) -> Secret {
 
 // --- keys of servers -----------------------------------------------------------------------------
 
-fn api_keys(auth: &AuthConfig, errors: &mut Vec<ConfigError>) -> Vec<Secret> {
+fn api_keys(auth: &AuthConfig, errors: &mut Vec<Mistake>) -> Vec<Secret> {
     let Some(path) = &auth.api_keys_file else { return auth.api_keys.clone() };
     let setting = "auth.api_keys_file";
     let text = match read(setting, path, KEY_FILE_BYTES_MAX) {
@@ -137,7 +140,7 @@ fn api_keys(auth: &AuthConfig, errors: &mut Vec<ConfigError>) -> Vec<Secret> {
 
 // --- the key that tokens are signed with ---------------------------------------------------------
 
-fn signer_within(auth: &AuthConfig, keys: &TokenKeys) -> Result<Signer, ConfigError> {
+fn signer_within(auth: &AuthConfig, keys: &TokenKeys) -> Result<Signer, Mistake> {
     let setting = "auth.signing_key_file";
     let Some(path) = &auth.signing_key_file else { return signer_of_secret(auth) };
     let pem = read(setting, path, KEY_FILE_BYTES_MAX)?;
@@ -147,15 +150,12 @@ fn signer_within(auth: &AuthConfig, keys: &TokenKeys) -> Result<Signer, ConfigEr
         .reduce(better);
     let signer = signer.unwrap_or(Err(BadKey::NotOnePem)).map_err(|bad| {
         let is = in_file(setting, path, "is no key that can be used");
-        match bad {
-            BadKey::WrongKind(_) => wrong(
-                setting,
-                is,
-                "tokens are signed with an RSA key of 2048 bits or more, one on P-256, or one of \
-                 Ed25519: PEM, in PKCS #8, unencrypted",
-            ),
-            bad => wrong(setting, is, bad),
+        if !matches!(bad, BadKey::WrongKind(_)) {
+            return wrong(setting, is, bad);
         }
+        let right = "tokens are signed with an RSA key of 2048 bits or more, one on P-256, or one \
+                     of Ed25519: PEM, in PKCS #8, unencrypted";
+        wrong(setting, is, right)
     })?;
     // With a set that is fetched its key may be there yet.
     if auth.jwks_url.is_none() && !takes(keys, &signer) {
@@ -174,7 +174,7 @@ fn better(one: Result<Signer, BadKey>, other: Result<Signer, BadKey>) -> Result<
     }
 }
 
-fn signer_of_secret(auth: &AuthConfig) -> Result<Signer, ConfigError> {
+fn signer_of_secret(auth: &AuthConfig) -> Result<Signer, Mistake> {
     let secret = auth.keys().find(|(_, alg, _)| alg.secret_bytes_min().is_some());
     let Some((setting, alg, source)) = secret else {
         let right = "set auth.signing_key_file, or FANFARE_AUTH_HS256_KEY";
@@ -195,7 +195,7 @@ fn takes(keys: &TokenKeys, signer: &Signer) -> bool {
 
 // --- files and mistakes --------------------------------------------------------------------------
 
-fn read(setting: &str, path: &Path, bytes_max: usize) -> Result<Secret, ConfigError> {
+fn read(setting: &str, path: &Path, bytes_max: usize) -> Result<Secret, Mistake> {
     let mut bytes = Vec::new();
     let failed = |error: io::Error| {
         let wrong_file = format!("cannot read {} of {setting}", path.display());
@@ -210,18 +210,22 @@ fn read(setting: &str, path: &Path, bytes_max: usize) -> Result<Secret, ConfigEr
     Ok(Secret::new(bytes))
 }
 
+fn all(mistakes: Vec<Mistake>) -> Option<ConfigErrors> {
+    ConfigErrors::found(mistakes.into_iter().map(|mistake| *mistake).collect())
+}
+
 fn in_file(setting: &str, path: &Path, is: &str) -> String {
     format!("{setting} ({}) {is}", path.display())
 }
 
-fn wrong(setting: &str, wrong: String, right: impl ToString) -> ConfigError {
-    ConfigError {
+fn wrong(setting: &str, wrong: String, right: impl ToString) -> Mistake {
+    Box::new(ConfigError {
         place: Place::Default,
         key: setting.to_owned(),
         wrong,
         right: Some(right.to_string()),
         suggestion: None,
-    }
+    })
 }
 
 #[cfg(test)]

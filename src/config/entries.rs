@@ -39,7 +39,7 @@ impl Table {
         for (nth, entry) in (1..).zip(entries.iter()).take(self.most) {
             each(draft, file, nth, entry);
         }
-        if let Some(over) = entries.iter().nth(self.most) {
+        if let Some(over) = entries.get(self.most) {
             let place = place_at(file, over.span().start);
             let right = format!("there may be {}", self.most);
             draft.errors.push(self.wrong(&place, "", self.most + 1, "is one too many", &right));

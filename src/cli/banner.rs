@@ -53,7 +53,9 @@ struct Facts<'a> {
 
 fn text(config: &Config, facts: &Facts<'_>) -> String {
     let mut out = String::new();
-    write_facts(&mut out, config, facts).and_then(|()| write_first_message(&mut out, facts)).ok();
+    write_facts(&mut out, config, facts)
+        .and_then(|()| write_first_message(&mut out, config, facts))
+        .ok();
     out
 }
 
@@ -102,14 +104,24 @@ fn access(config: &Config) -> String {
 const FIRST_REQUEST: &str = r#"{"type":"join-room","room":"lobby","history":10}"#;
 
 /// Lines to paste into other terminals, for the first address.
-fn write_first_message(out: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
+fn write_first_message(out: &mut String, config: &Config, facts: &Facts<'_>) -> std::fmt::Result {
     let path = "/v1/rooms/lobby/messages";
     writeln!(out, "Try it, each in a terminal of its own:")?;
+    let (mut bearer, mut query) = ("", "");
+    if config.auth.wants_tokens() {
+        if config.auth.can_sign() {
+            writeln!(out, "  export FANFARE_TOKEN=$(fanfare token --user me)   # in each of them")?;
+        } else {
+            writeln!(out, "  export FANFARE_TOKEN=...   # in each of them: a token of a user")?;
+        }
+        bearer = "-H \"Authorization: Bearer $FANFARE_TOKEN\" ";
+        query = "?token=...";
+    }
     match facts.addresses.first() {
         None => Ok(()),
         Some(ListenAddr::Unix(socket)) => {
             let socket = socket.display();
-            writeln!(out, "  curl --unix-socket {socket} -d hello http://localhost{path}")
+            writeln!(out, "  curl --unix-socket {socket} {bearer}-d hello http://localhost{path}")
         }
         Some(ListenAddr::Tcp(address)) => {
             let address = reachable(*address);
@@ -117,9 +129,9 @@ fn write_first_message(out: &mut String, facts: &Facts<'_>) -> std::fmt::Result 
             let flag = if url == URL_DEFAULT { String::new() } else { format!(" --url {url}") };
             writeln!(out, "  fanfare sub lobby{flag}")?;
             writeln!(out, "  fanfare pub lobby hello{flag}")?;
-            writeln!(out, "  curl -d hello http://{address}{path}")?;
-            writeln!(out, "Any WebSocket client: {url}/raw/lobby")?;
-            writeln!(out, "With history and presence: {url}/ws, then {FIRST_REQUEST}")
+            writeln!(out, "  curl {bearer}-d hello http://{address}{path}")?;
+            writeln!(out, "Any WebSocket client: {url}/raw/lobby{query}")?;
+            writeln!(out, "With history and presence: {url}/ws{query}, then {FIRST_REQUEST}")
         }
     }
 }
@@ -191,6 +203,24 @@ mod tests {
         assert!(shown("0.0.0.0:9000").contains("fanfare sub lobby --url ws://127.0.0.1:9000\n"));
         assert!(shown("[::]:9000").contains("curl -d hello http://[::1]:9000/v1"));
         assert!(shown("unix:/run/f.sock").contains("curl --unix-socket /run/f.sock -d hello"));
+    }
+
+    #[test]
+    fn with_keys_the_first_lines_bring_a_token() {
+        let shown = |text: &str| {
+            let file = Some(File { name: "f.toml", text });
+            let config = Config::parse(&Layers { file, ..Layers::default() }).expect(text);
+            super::text(&config, &facts(&[ListenAddr::parse("127.0.0.1:8080").expect("one")]))
+        };
+        let signed = shown("[auth]\nhs256_key_file = \"k\"");
+        for needle in [
+            "  export FANFARE_TOKEN=$(fanfare token --user me)",
+            "  curl -H \"Authorization: Bearer $FANFARE_TOKEN\" -d hello http://127.0.0.1:8080/v1",
+            "ws://127.0.0.1:8080/raw/lobby?token=...\n",
+        ] {
+            assert!(signed.contains(needle), "{needle} in\n{signed}");
+        }
+        assert!(shown("[auth]\njwks_file = \"k\"").contains("FANFARE_TOKEN=...   #"));
     }
 
     #[test]

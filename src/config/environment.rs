@@ -14,7 +14,7 @@ use super::value::{self, Value};
 /// What every variable of ours begins with.
 const PREFIX: &str = "FANFARE_";
 /// Variables that the command line reads itself.
-const OF_THE_COMMAND_LINE: [&str; 2] = ["FANFARE_CONFIG", "FANFARE_URL"];
+const OF_THE_COMMAND_LINE: [&str; 3] = ["FANFARE_CONFIG", "FANFARE_TOKEN", "FANFARE_URL"];
 /// The switch that is on by default may also be turned off by a name of its own, like its flag.
 const NO_PIN: &str = "FANFARE_NO_PIN";
 

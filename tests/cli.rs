@@ -332,6 +332,33 @@ fn serve_names_its_port_and_drains_on_the_first_signal() {
 }
 
 #[test]
+fn a_token_from_the_command_line_lets_its_user_publish_and_none_does_not() {
+    let mut broker = Running::start(fanfare(&SERVE).env("FANFARE_AUTH_HS256_KEY", SECRET));
+    let url = format!("ws://127.0.0.1:{}", port(&broker.first_line()));
+    let token = |user: &[&str]| {
+        let mut command = fanfare(&["token", "--user", "ada"]);
+        let (code, token, stderr) = run(command.args(user).env("FANFARE_AUTH_HS256_KEY", SECRET));
+        assert_eq!(code, Some(0), "{stderr}");
+        token.trim_end().to_owned()
+    };
+    let publish = |room: &str, token: &str| {
+        run(fanfare(&["pub", room, "hello", "--url", &url]).env("FANFARE_TOKEN", token))
+    };
+    let writer = token(&["--join", "chat:*", "--publish", "chat:*"]);
+    for (room, token, code, message) in [
+        ("chat:1", writer.as_str(), 0, ""),
+        ("chat:1", "", 1, "401"),
+        ("chat:1", "a.b.c", 1, "401"),
+        ("chat:1", "a b", 1, "no JSON Web Token"),
+        ("news", &writer, 1, "403"),
+    ] {
+        let (ended, _, stderr) = publish(room, token);
+        assert_eq!(ended, Some(code), "{room} {message}: {stderr}");
+        assert!(stderr.contains(message) && !stderr.contains(&writer), "{message}: {stderr}");
+    }
+}
+
+#[test]
 fn without_a_command_it_serves_and_json_is_the_only_thing_on_stderr() {
     let args = ["--listen", "127.0.0.1:0", "--log-format", "json", "--no-pin"];
     let mut broker = Running::start(&mut fanfare(&args));

@@ -1,8 +1,8 @@
 //! Who decides who comes in, made from the settings and from the files that they name.
 //!
-//! Not here: sets of keys that are fetched. Invariants: every mistake of every file is told at once,
-//! by its setting and its path and never with what the file holds; tokens are signed only where the
-//! broker would take them.
+//! Not here: sets of keys that are fetched. Invariants: every mistake of every file is told at
+//! once, by its setting and its path and never with what the file holds; tokens are signed only
+//! where the broker would take them.
 
 use crate::auth::{
     Authority, BadKey, IssuedClaims, Secret, Signer, TokenAlg, TokenKeys, TokenRules,

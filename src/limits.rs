@@ -288,6 +288,10 @@ pub const ORIGINS_MAX: usize = 256;
 pub const ORIGIN_SHOWN_BYTES_MAX: usize = 128;
 /// Keys of servers. Too low: rotations. Too high: nothing but a slip.
 pub const API_KEYS_MAX: usize = 16;
+/// The shortest key of a server. Too low: it can be guessed. Too high: good ones are refused.
+pub const API_KEY_BYTES_MIN: usize = 16;
+/// The longest one. Too low: good ones are refused. Too high: what a head can't hold.
+pub const API_KEY_BYTES_MAX: usize = 512;
 /// Users that may log in with a password. Too low: a team doesn't fit. Too high: nothing but a
 /// slip.
 pub const LOGIN_USERS_MAX: usize = 1_024;

@@ -1,9 +1,13 @@
 //! The real binary: exit codes, messages, signals, and `sub` and `pub` against a server that others
 //! wrote.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -154,6 +158,148 @@ fn a_bad_environment_or_a_missing_file_is_exit_code_78() {
     assert_eq!((code, stdout.as_str()), (Some(0), "ok: no file; environment and defaults\n"));
 }
 
+// --- who may come in -------------------------------------------------------------------------
+
+/// A secret for HS256, easy to find where it must not be.
+const SECRET: &str = "sesame-sesame-sesame-sesame-0123";
+
+/// The claims of a token, and the number of its parts.
+fn claims(token: &str) -> (serde_json::Value, usize) {
+    let parts: Vec<&str> = token.trim_end().split('.').collect();
+    let json = URL_SAFE_NO_PAD.decode(parts[1]).expect("base64");
+    (serde_json::from_slice(&json).expect("JSON"), parts.len())
+}
+
+#[test]
+fn token_prints_what_the_broker_would_take() {
+    let mut command = fanfare(&["token", "--user", "ada", "--username", "Ada", "--ttl", "2h"]);
+    command.args(["--roles", "press,member", "--join", "chat:*", "--join", "news"]);
+    command.args(["--publish", "chat:*", "--autojoin", "news"]);
+    command.env("FANFARE_AUTH_HS256_KEY", SECRET).env("FANFARE_AUTH_AUDIENCE", "chat,other");
+    let (code, token, stderr) = run(command.env("FANFARE_AUTH_ISSUER", "me"));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let (claims, parts) = claims(&token);
+    assert_eq!(parts, 3);
+    let life = claims["exp"].as_u64().zip(claims["iat"].as_u64()).map(|(exp, iat)| exp - iat);
+    assert_eq!((life, claims["jti"].as_str().map(str::len)), (Some(7_200), Some(32)));
+    for (claim, value) in [
+        ("sub", serde_json::json!("ada")),
+        ("username", "Ada".into()),
+        ("roles", serde_json::json!(["press", "member"])),
+        ("rooms", serde_json::json!({"join": ["chat:*", "news"], "publish": ["chat:*"]})),
+        ("autojoin", serde_json::json!(["news"])),
+        ("aud", serde_json::json!(["chat"])),
+        ("iss", "me".into()),
+    ] {
+        assert_eq!(claims[claim], value, "{claim}");
+    }
+}
+
+#[test]
+fn token_fails_where_nothing_signs_or_the_broker_would_refuse() {
+    let with_key = |args: &[&str]| {
+        let mut command = fanfare(&["token"]);
+        run(command.args(args).env("FANFARE_AUTH_HS256_KEY", SECRET))
+    };
+    for (args, code, message) in [
+        (&[][..], 2, "--user <ID>"),
+        (&["--user", "ada", "--rooms", "[]"], 2, "a JSON object"),
+        (&["--user", "ada", "--rooms", "{}", "--join", "a"], 2, "cannot be used with"),
+        (&["--user", "ada", "--ttl", "0s"], 2, "whole seconds"),
+        (&["--user", "guest-1"], 1, "claim sub"),
+        (&["--user", "ada", "--join", "a:**:b"], 1, "claim rooms"),
+        (&["--user", "ada", "--autojoin", "two words"], 1, "claim autojoin"),
+    ] {
+        let (ended, stdout, stderr) = with_key(args);
+        assert_eq!((ended, stdout.as_str()), (Some(code), ""), "{args:?}: {stderr}");
+        assert!(stderr.contains(message), "{args:?}: {stderr}");
+    }
+    let (code, _, stderr) = run(&mut fanfare(&["token", "--user", "ada"]));
+    assert_eq!(code, Some(78), "{stderr}");
+    assert!(stderr.contains("no key to sign tokens with is configured"), "{stderr}");
+}
+
+#[test]
+fn password_hashes_a_line_of_stdin() {
+    let hash_of = |input: &[u8]| {
+        let mut child = fanfare(&["password"]).stdin(Stdio::piped()).spawn().expect("it runs");
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        stdin.write_all(input).expect("it reads");
+        drop(stdin);
+        outcome(child.wait_with_output().expect("it ends"))
+    };
+    let (code, hash, stderr) = hash_of(b"open sesame\n");
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(hash.starts_with("$argon2id$") && hash.ends_with('\n') && hash.lines().count() == 1);
+    let (code, stdout, stderr) = hash_of(b"\n");
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(stderr.contains("no password on stdin"), "{stderr}");
+}
+
+#[test]
+fn without_a_key_no_other_machine_is_listened_to_unless_one_says_so() {
+    for (args, address) in [
+        (&["serve", "--listen", "0.0.0.0:0"][..], "0.0.0.0:0"),
+        (&["--listen", "[::]:1"], "[::]:1"),
+    ] {
+        let (code, stdout, stderr) = run(&mut fanfare(args));
+        assert_eq!((code, stdout.as_str()), (Some(78), ""), "{stderr}");
+        for needle in [address, "--insecure", "FANFARE_AUTH_HS256_KEY"] {
+            assert!(stderr.contains(needle), "{needle} in {stderr}");
+        }
+    }
+    let mut insecure = fanfare(&["--listen", "0.0.0.0:0", "--loops", "1", "--insecure"]);
+    let mut keyed = fanfare(&["--listen", "0.0.0.0:0", "--loops", "1"]);
+    keyed.env("FANFARE_AUTH_HS256_KEY", SECRET);
+    for (command, warns) in [(&mut insecure, true), (&mut keyed, false)] {
+        let mut broker = Running::start(command);
+        assert!(broker.first_line().starts_with("listening on 0.0.0.0:"));
+        broker.signal(Signal::TERM);
+        let (code, stderr) = broker.end();
+        assert_eq!(code, Some(0), "{stderr}");
+        assert_eq!(stderr.contains("no key for tokens is configured"), warns, "{stderr}");
+        let access = if warns { "anyone, without a token" } else { "with a token (HS256)" };
+        assert!(stderr.contains(access) && !stderr.contains("sesame"), "{stderr}");
+    }
+}
+
+#[test]
+fn check_reads_the_files_of_keys_and_no_secret_is_ever_shown() {
+    let (dir, good) = file("");
+    let key = dir.path().join("key");
+    std::fs::write(&key, format!("{SECRET}\n")).expect("a file");
+    let text = format!("[auth]\nhs256_key_file = {:?}\n", key.display().to_string());
+    std::fs::write(&good, text).expect("a file");
+    let (code, stdout, stderr) = run(fanfare(&["check"]).arg(&good));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+
+    std::fs::write(&key, "open sesame\n").expect("a file");
+    let expected = format!(
+        "fanfare: auth.hs256_key_file ({}) is too short: 11 bytes; HS256 needs at least 32\n",
+        key.display()
+    );
+    for args in [&["check"][..], &["serve"], &["token", "--user", "ada"]] {
+        let ended = run(fanfare(args).env("FANFARE_CONFIG", &good));
+        assert_eq!(ended, (Some(78), String::new(), expected.clone()), "{args:?}");
+    }
+
+    for (command, code) in [
+        (fanfare(&["--auth-hs256-key", "open sesame"]), 78),
+        (fanfare(&["--auth-api-keys", "open sesame"]), 78),
+        (fanfare(&["serve", "--auth-hs256-key", SECRET, "--auth-hs256-key", SECRET]), 2),
+        (fanfare(&["serve", "--auth-hs256-key", SECRET, "--help"]), 0),
+    ] {
+        let mut command = command;
+        let (ended, stdout, stderr) = run(command.env("FANFARE_AUTH_HS384_KEY", "open sesame"));
+        assert_eq!(ended, Some(code), "{stderr}");
+        assert!(!stdout.contains("sesame") && !stderr.contains("sesame"), "{stderr}");
+    }
+    let mut no_text = fanfare(&["check"]);
+    no_text.env("FANFARE_AUTH_HS256_KEY", OsStr::from_bytes(b"sesame\xff"));
+    let (code, _, stderr) = run(&mut no_text);
+    assert_eq!((code, stderr.contains("sesame")), (Some(78), false), "{stderr}");
+}
+
 // --- serve ----------------------------------------------------------------------------------
 
 const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--loops", "1"];
@@ -182,6 +328,33 @@ fn serve_names_its_port_and_drains_on_the_first_signal() {
         ] {
             assert!(stderr.contains(&needle), "{needle} in {stderr}");
         }
+    }
+}
+
+#[test]
+fn a_token_from_the_command_line_lets_its_user_publish_and_none_does_not() {
+    let mut broker = Running::start(fanfare(&SERVE).env("FANFARE_AUTH_HS256_KEY", SECRET));
+    let url = format!("ws://127.0.0.1:{}", port(&broker.first_line()));
+    let token = |user: &[&str]| {
+        let mut command = fanfare(&["token", "--user", "ada"]);
+        let (code, token, stderr) = run(command.args(user).env("FANFARE_AUTH_HS256_KEY", SECRET));
+        assert_eq!(code, Some(0), "{stderr}");
+        token.trim_end().to_owned()
+    };
+    let publish = |room: &str, token: &str| {
+        run(fanfare(&["pub", room, "hello", "--url", &url]).env("FANFARE_TOKEN", token))
+    };
+    let writer = token(&["--join", "chat:*", "--publish", "chat:*"]);
+    for (room, token, code, message) in [
+        ("chat:1", writer.as_str(), 0, ""),
+        ("chat:1", "", 1, "401"),
+        ("chat:1", "a.b.c", 1, "401"),
+        ("chat:1", "a b", 1, "no JSON Web Token"),
+        ("news", &writer, 1, "403"),
+    ] {
+        let (ended, _, stderr) = publish(room, token);
+        assert_eq!(ended, Some(code), "{room} {message}: {stderr}");
+        assert!(stderr.contains(message) && !stderr.contains(&writer), "{message}: {stderr}");
     }
 }
 

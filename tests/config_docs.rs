@@ -1,6 +1,6 @@
 //! `docs/config.md` and the settings stay in step: every row, every default, the example.
 
-use fanfare::config::{Config, File, Layers, ROOM_KEYS, SETTINGS};
+use fanfare::config::{Config, File, Layers, ROLE_KEYS, ROOM_KEYS, SETTINGS, USER_KEYS};
 use std::path::Path;
 
 fn document() -> String {
@@ -47,15 +47,17 @@ fn every_setting_has_its_row_and_every_row_its_setting() {
 }
 
 #[test]
-fn every_key_of_rooms_has_its_row() {
-    let rows = rows(&document(), "Rooms");
-    let expected: Vec<Vec<String>> = ROOM_KEYS
-        .iter()
-        .map(|(key, default, meaning)| {
-            vec![format!("`{key}`"), (*default).to_owned(), (*meaning).to_owned()]
-        })
-        .collect();
-    assert_eq!(rows, expected);
+fn every_key_of_rooms_roles_and_users_has_its_row() {
+    let tables = [("Rooms", &ROOM_KEYS[..]), ("Roles", &ROLE_KEYS), ("Users", &USER_KEYS)];
+    for (heading, keys) in tables {
+        let expected: Vec<Vec<String>> = keys
+            .iter()
+            .map(|(key, default, meaning)| {
+                vec![format!("`{key}`"), (*default).to_owned(), (*meaning).to_owned()]
+            })
+            .collect();
+        assert_eq!(rows(&document(), heading), expected, "{heading}");
+    }
 }
 
 #[test]
@@ -84,6 +86,7 @@ fn every_field_of_a_config_is_documented() {
         accept: _,
         takeover: _,
         echo_route: _,
+        insecure: _,
         connections_max: _,
         message_bytes_max: _,
         rooms_max: _,
@@ -91,6 +94,9 @@ fn every_field_of_a_config_is_documented() {
         outbox_messages_max: _,
         rooms_per_conn_max: _,
         content_bytes_max: _,
+        connections_per_address_max: _,
+        accepts_per_second: _,
+        memory_max: _,
         handshake_timeout_ms: _,
         heartbeat_interval_ms: _,
         heartbeat_timeout_ms: _,
@@ -112,11 +118,13 @@ fn every_field_of_a_config_is_documented() {
         client_address_header: _,
         proxy_protocol: _,
         origins: _,
+        auth: _,
+        rates: _,
         rooms: _,
         log: _,
         warnings: _,
     } = Config::default();
     // All but `rooms` and `warnings` are settings; some are several: the log two, compression five,
-    // history three, presence four, batches two, identity three, origins two.
-    assert_eq!(SETTINGS.len(), 37 - 2 + 1 + 4 + 2 + 3 + 1 + 2 + 1);
+    // history three, presence four, batches two, identity three, origins two, auth 26, rates six.
+    assert_eq!(SETTINGS.len(), 44 - 2 - 3 + 1 + 2 + 2 + 3 + 1 + 2 + 1 + 25 + 5);
 }

@@ -30,6 +30,7 @@ pub(super) fn show(config: &Config, server: &Server) {
             descriptors = facts.descriptors,
             message_bytes_max = config.message_bytes_max,
             outbox_bytes_max = config.outbox_bytes_max,
+            access = access(config),
             "started"
         );
     } else {
@@ -38,10 +39,6 @@ pub(super) fn show(config: &Config, server: &Server) {
     for address in facts.addresses {
         // Who started us may have closed stdout; that is no reason not to serve.
         let _ = say(format_args!("listening on {address}"));
-    }
-    for address in facts.addresses.iter().filter(|address| is_exposed(address)) {
-        tracing::warn!(%address, "whoever reaches this address may join and publish: there is no \
-                                  authentication yet");
     }
 }
 
@@ -56,7 +53,9 @@ struct Facts<'a> {
 
 fn text(config: &Config, facts: &Facts<'_>) -> String {
     let mut out = String::new();
-    write_facts(&mut out, config, facts).and_then(|()| write_first_message(&mut out, facts)).ok();
+    write_facts(&mut out, config, facts)
+        .and_then(|()| write_first_message(&mut out, config, facts))
+        .ok();
     out
 }
 
@@ -81,21 +80,48 @@ fn write_facts(out: &mut String, config: &Config, facts: &Facts<'_>) -> std::fmt
         grouped(config.outbox_bytes_max as u64),
         grouped(u64::from(config.outbox_messages_max))
     )?;
-    writeln!(out, "  rooms        {} at most", grouped(config.rooms_max as u64))
+    writeln!(out, "  rooms        {} at most", grouped(config.rooms_max as u64))?;
+    writeln!(out, "  access       {}", access(config))
+}
+
+/// How connections get in.
+fn access(config: &Config) -> String {
+    let auth = &config.auth;
+    if !auth.wants_tokens() {
+        let who = if config.insecure { "anyone" } else { "anyone on this machine" };
+        return format!("{who}, without a token");
+    }
+    let algorithms = auth.keys().map(|(_, alg, _)| alg.word());
+    let sets =
+        [(auth.jwks_file.is_some(), "a set of keys"), (auth.jwks_url.is_some(), "keys by URL")];
+    let sets = sets.into_iter().filter(|(set, _)| *set).map(|(_, name)| name);
+    let keys: Vec<&str> = algorithms.chain(sets).collect();
+    let login = if auth.login { "; logins with a password" } else { "" };
+    format!("with a token ({}){login}", keys.join(", "))
 }
 
 /// What a native client says first.
 const FIRST_REQUEST: &str = r#"{"type":"join-room","room":"lobby","history":10}"#;
 
 /// Lines to paste into other terminals, for the first address.
-fn write_first_message(out: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
+fn write_first_message(out: &mut String, config: &Config, facts: &Facts<'_>) -> std::fmt::Result {
     let path = "/v1/rooms/lobby/messages";
     writeln!(out, "Try it, each in a terminal of its own:")?;
+    let (mut bearer, mut query) = ("", "");
+    if config.auth.wants_tokens() {
+        if config.auth.can_sign() {
+            writeln!(out, "  export FANFARE_TOKEN=$(fanfare token --user me)   # in each of them")?;
+        } else {
+            writeln!(out, "  export FANFARE_TOKEN=...   # in each of them: a token of a user")?;
+        }
+        bearer = "-H \"Authorization: Bearer $FANFARE_TOKEN\" ";
+        query = "?token=...";
+    }
     match facts.addresses.first() {
         None => Ok(()),
         Some(ListenAddr::Unix(socket)) => {
             let socket = socket.display();
-            writeln!(out, "  curl --unix-socket {socket} -d hello http://localhost{path}")
+            writeln!(out, "  curl --unix-socket {socket} {bearer}-d hello http://localhost{path}")
         }
         Some(ListenAddr::Tcp(address)) => {
             let address = reachable(*address);
@@ -103,9 +129,9 @@ fn write_first_message(out: &mut String, facts: &Facts<'_>) -> std::fmt::Result 
             let flag = if url == URL_DEFAULT { String::new() } else { format!(" --url {url}") };
             writeln!(out, "  fanfare sub lobby{flag}")?;
             writeln!(out, "  fanfare pub lobby hello{flag}")?;
-            writeln!(out, "  curl -d hello http://{address}{path}")?;
-            writeln!(out, "Any WebSocket client: {url}/raw/lobby")?;
-            writeln!(out, "With history and presence: {url}/ws, then {FIRST_REQUEST}")
+            writeln!(out, "  curl {bearer}-d hello http://{address}{path}")?;
+            writeln!(out, "Any WebSocket client: {url}/raw/lobby{query}")?;
+            writeln!(out, "With history and presence: {url}/ws{query}, then {FIRST_REQUEST}")
         }
     }
 }
@@ -119,13 +145,6 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
         });
     }
     address
-}
-
-fn is_exposed(address: &ListenAddr) -> bool {
-    match address {
-        ListenAddr::Tcp(address) => !address.ip().is_loopback(),
-        ListenAddr::Unix(_) => false,
-    }
 }
 
 /// A number with commas between thousands.
@@ -144,6 +163,7 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{File, Layers};
 
     fn shown(raw: &str) -> String {
         let address = ListenAddr::parse(raw).expect(raw);
@@ -186,17 +206,39 @@ mod tests {
     }
 
     #[test]
-    fn only_the_loopback_and_unix_sockets_are_not_exposed() {
-        for (raw, exposed) in [
-            ("127.0.0.1:1", false),
-            ("[::1]:1", false),
-            ("unix:/x", false),
-            ("0.0.0.0:1", true),
-            ("[::]:1", true),
-            ("10.0.0.1:1", true),
+    fn with_keys_the_first_lines_bring_a_token() {
+        let shown = |text: &str| {
+            let file = Some(File { name: "f.toml", text });
+            let config = Config::parse(&Layers { file, ..Layers::default() }).expect(text);
+            super::text(&config, &facts(&[ListenAddr::parse("127.0.0.1:8080").expect("one")]))
+        };
+        let signed = shown("[auth]\nhs256_key_file = \"k\"");
+        for needle in [
+            "  export FANFARE_TOKEN=$(fanfare token --user me)",
+            "  curl -H \"Authorization: Bearer $FANFARE_TOKEN\" -d hello http://127.0.0.1:8080/v1",
+            "ws://127.0.0.1:8080/raw/lobby?token=...\n",
         ] {
-            assert_eq!(is_exposed(&ListenAddr::parse(raw).expect(raw)), exposed, "{raw}");
+            assert!(signed.contains(needle), "{needle} in\n{signed}");
         }
+        assert!(shown("[auth]\njwks_file = \"k\"").contains("FANFARE_TOKEN=...   #"));
+    }
+
+    #[test]
+    fn it_says_who_gets_in() {
+        for (text, who) in [
+            ("", "anyone on this machine, without a token"),
+            ("insecure = true", "anyone, without a token"),
+            (
+                "[auth]\nhs256_key_file = \"a\"\neddsa_key_file = \"b\"\njwks_url = \"http://c\"",
+                "with a token (HS256, EdDSA, keys by URL)",
+            ),
+            ("[auth]\njwks_file = \"a\"", "with a token (a set of keys)"),
+        ] {
+            let file = Some(File { name: "f.toml", text });
+            let config = Config::parse(&Layers { file, ..Layers::default() }).expect(text);
+            assert_eq!(access(&config), who);
+        }
+        assert!(shown("127.0.0.1:1").contains("\n  access       anyone on this machine, without"));
     }
 
     #[test]

@@ -16,11 +16,12 @@ pub(super) struct Args {
 /// Prints ok, or every mistake.
 pub(super) fn run(args: &Args) -> ExitCode {
     let file = settings::file_named(args.file.as_deref());
-    let config = match settings::load(file.as_deref(), Flags::default()) {
-        Ok(config) => config,
+    let (config, authority) = match settings::load_all(file.as_deref(), Flags::default()) {
+        Ok(all) => all,
         Err(errors) => return settings::refuse(&errors),
     };
-    for warning in &config.warnings {
+    let warnings = config.warnings.iter().map(String::as_str);
+    for warning in warnings.chain(settings::open_to_all(&authority)) {
         note(format_args!("warning: {warning}"));
     }
     let checked = match file {

@@ -8,13 +8,17 @@ mod banner;
 mod bench;
 mod check;
 mod client;
+mod keys;
 mod logging;
 mod output;
+mod password;
 mod publish;
 mod serve;
 mod settings;
+mod side;
 mod signals;
 mod subscribe;
+mod token;
 mod url;
 
 use clap::{Parser, Subcommand};
@@ -43,6 +47,10 @@ enum Command {
     Sub(subscribe::Args),
     /// Send one message to a room
     Pub(publish::Args),
+    /// Print a token, signed by the configured key
+    Token(token::Args),
+    /// Read a password from stdin and print its hash, for [[users]]
+    Password(password::Args),
     /// Make a load on a WebSocket server, and measure
     Bench(Box<bench::Args>),
 }
@@ -56,6 +64,8 @@ pub fn run() -> ExitCode {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Sub(args)) => subscribe::run(&args),
         Some(Command::Pub(args)) => publish::run(&args),
+        Some(Command::Token(args)) => token::run(&args),
+        Some(Command::Password(args)) => password::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::client::{Client, ClientError};
 use super::output::fail;
-use super::url::{URL_DEFAULT, Url, parse_room};
+use super::url::{Token, URL_DEFAULT, Url, parse_room};
 use crate::broker::RoomName;
 use crate::limits::MESSAGE_BYTES_CEILING;
 use crate::ws::DataKind;
@@ -20,6 +20,8 @@ pub(super) struct Args {
     /// Where the broker is
     #[arg(long, env = "FANFARE_URL", default_value = URL_DEFAULT, value_parser = Url::parse)]
     url: Url,
+    #[command(flatten)]
+    token: Token,
     /// Send a binary message instead of text
     #[arg(long)]
     binary: bool,
@@ -35,14 +37,22 @@ pub(super) fn run(args: &Args) -> ExitCode {
     if kind == DataKind::Text && simdutf8::basic::from_utf8(&payload).is_err() {
         return fail("the text is not UTF-8; --binary sends it as it is");
     }
-    match publish(args, kind, &payload) {
+    let query = match args.token.query("echo=0") {
+        Ok(query) => query,
+        Err(reason) => return fail(reason),
+    };
+    match publish(args, (kind, &payload), &query) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(error),
     }
 }
 
-fn publish(args: &Args, kind: DataKind, payload: &[u8]) -> Result<(), ClientError> {
-    let mut client = Client::connect(&args.url, &args.url.raw_room(&args.room, "?echo=0"))?;
+fn publish(
+    args: &Args,
+    (kind, payload): (DataKind, &[u8]),
+    query: &str,
+) -> Result<(), ClientError> {
+    let mut client = Client::connect(&args.url, &args.url.raw_room(&args.room, query))?;
     client.send(kind, payload)?;
     client.close()
 }

@@ -2,10 +2,11 @@
 
 use super::output::fail;
 use super::settings::{self, Flags};
-use super::{banner, logging, signals};
-use crate::net::{Server, SideWork};
+use super::{banner, logging, side, signals};
+use crate::net::Server;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Where the settings come from.
 #[derive(clap::Args, Debug)]
@@ -21,12 +22,19 @@ pub(super) struct Args {
 /// Serves until a signal has drained every loop.
 pub(super) fn run(args: Args) -> ExitCode {
     let file = settings::file_named(args.config.as_deref());
-    let config = match settings::load(file.as_deref(), args.flags) {
-        Ok(config) => config,
+    let (config, authority) = match settings::load_all(file.as_deref(), args.flags) {
+        Ok(all) => all,
+        Err(errors) => return settings::refuse(&errors),
+    };
+    let side = match side::work(&config) {
+        Ok(side) => side,
         Err(errors) => return settings::refuse(&errors),
     };
     let _flushed_at_the_end = logging::start(&config.log);
     for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(warning) = settings::open_to_all(&authority) {
         tracing::warn!("{warning}");
     }
     // Before the start: a signal that comes while it binds must drain, not kill.
@@ -34,7 +42,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(format_args!("cannot watch for signals: {error}")),
     };
-    let server = match Server::start(&config, SideWork::default()) {
+    let server = match Server::start(&config, Arc::new(authority), side) {
         Ok(server) => server,
         Err(error) => return fail(error),
     };

@@ -3,7 +3,9 @@
 //! Invariant: the flags are made from the table of settings, so that none is missing or differs.
 
 use super::EXIT_CONFIG;
+use super::keys;
 use super::output::note;
+use crate::auth::Authority;
 use crate::config::{Config, ConfigError, ConfigErrors, File, Layers, Place, SETTINGS, Setting};
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use std::env;
@@ -67,6 +69,8 @@ fn flag(setting: &'static Setting) -> Arg {
         Some(("history" | "presence" | "session" | "native", _)) => "Native protocol",
         Some(("identity", _)) => "Identity",
         Some(("log", _)) => "Log",
+        Some(("auth", _)) => "Tokens and logins",
+        Some(("rates", _)) => "Rates",
         Some(_) | None => HEADING,
     };
     let (meaning, default) = (setting.meaning, setting.default);
@@ -74,7 +78,11 @@ fn flag(setting: &'static Setting) -> Arg {
         .long(setting.flag)
         .help_heading(heading)
         .help(format!("{meaning} [default: {default}] [env: {}]", setting.variable()))
-        .value_parser(move |raw: &str| setting.check(raw).map(|()| raw.to_owned()));
+        .value_parser(move |raw: &str| match setting.is_secret() {
+            // Whatever is wrong with it is said where the value is not.
+            true => Ok(raw.to_owned()),
+            false => setting.check(raw).map(|()| raw.to_owned()),
+        });
     if setting.is_switch() {
         // `--takeover` alone turns it on; `--takeover=false` overrides the file.
         arg.num_args(0..=1)
@@ -121,15 +129,33 @@ fn ours((name, value): (OsString, OsString)) -> Option<Result<(String, String), 
     if !name.starts_with("FANFARE_") && !["PORT", "RUST_LOG"].contains(&name) {
         return None;
     }
-    let no_text = |value: OsString| ConfigError {
+    // Not shown: it may be a secret.
+    let no_text = |_| ConfigError {
         place: Place::Environment(name.to_owned()),
         key: name.to_owned(),
-        wrong: format!("{name} is {value:?}"),
+        wrong: format!("{name} is no text"),
         right: Some("it takes UTF-8".to_owned()),
         suggestion: None,
     };
     let value = value.into_string().map(|value| (name.to_owned(), value));
     Some(value.map_err(|value| no_text(value).into()))
+}
+
+/// Reads all there is to read: the settings, then the files of keys that they name.
+pub(super) fn load_all(
+    file: Option<&Path>,
+    flags: Flags,
+) -> Result<(Config, Authority), ConfigErrors> {
+    let config = load(file, flags)?;
+    let authority = keys::load(&config)?;
+    Ok((config, authority))
+}
+
+/// What to say where there are no keys; nothing where there are.
+pub(super) fn open_to_all(authority: &Authority) -> Option<&'static str> {
+    (!authority.wants_tokens()).then_some(
+        "no key for tokens is configured: anyone who reaches the broker may join and publish",
+    )
 }
 
 /// Prints every mistake; the exit code of a bad configuration.

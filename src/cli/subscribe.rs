@@ -2,7 +2,7 @@
 
 use super::client::{Client, ClientError, Received};
 use super::output::{fail, note};
-use super::url::{URL_DEFAULT, Url, parse_room};
+use super::url::{Token, URL_DEFAULT, Url, parse_room};
 use crate::broker::RoomName;
 use crate::ws::DataKind;
 use std::io::{self, IsTerminal, Write};
@@ -17,6 +17,8 @@ pub(super) struct Args {
     /// Where the broker is
     #[arg(long, env = "FANFARE_URL", default_value = URL_DEFAULT, value_parser = Url::parse)]
     url: Url,
+    #[command(flatten)]
+    token: Token,
     /// End after so many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -46,14 +48,18 @@ enum End {
 
 /// Prints until the count is reached, stdout is closed, or the broker goes.
 pub(super) fn run(args: &Args) -> ExitCode {
-    match subscribe(args) {
+    let query = match args.token.query("") {
+        Ok(query) => query,
+        Err(reason) => return fail(reason),
+    };
+    match subscribe(args, &query) {
         Ok(End::Counted | End::Unread) => ExitCode::SUCCESS,
         Err(error) => fail(error),
     }
 }
 
-fn subscribe(args: &Args) -> Result<End, ClientError> {
-    let mut client = Client::connect(&args.url, &args.url.raw_room(&args.room, ""))?;
+fn subscribe(args: &Args, query: &str) -> Result<End, ClientError> {
+    let mut client = Client::connect(&args.url, &args.url.raw_room(&args.room, query))?;
     note(format_args!("joined {} at {}", args.room, args.url));
     let form = match (args.raw, io::stdout().is_terminal()) {
         (true, _) => Form::Raw,

@@ -62,6 +62,29 @@ impl Url {
     }
 }
 
+/// The token that `sub` and `pub` come in with.
+#[derive(clap::Args, Debug)]
+pub(super) struct Token {
+    /// The token to come in with; better in the environment, where others can't see it
+    #[arg(long, env = "FANFARE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+impl Token {
+    /// `parameters` of a target and the token, as a query; nothing where there is neither.
+    pub(super) fn query(&self, parameters: &str) -> Result<String, &'static str> {
+        let token = self.token.as_deref().filter(|token| !token.is_empty());
+        let part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        match token {
+            Some(token) if !token.bytes().all(part) => Err("the token is no JSON Web Token"),
+            Some(token) if parameters.is_empty() => Ok(format!("?token={token}")),
+            Some(token) => Ok(format!("?{parameters}&token={token}")),
+            None if parameters.is_empty() => Ok(String::new()),
+            None => Ok(format!("?{parameters}")),
+        }
+    }
+}
+
 /// Takes `raw` as the name of a room, or says what would be one.
 pub(super) fn parse_room(raw: &str) -> Result<RoomName, String> {
     RoomName::parse(raw).map_err(|rule| rule.to_string())
@@ -125,6 +148,25 @@ mod tests {
             "ws://127.0.0.1:8080/raw/lobby",
         ] {
             assert!(Url::parse(raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_part_of_the_query_and_never_more_than_that() {
+        let query = |token: Option<&str>, parameters: &str| {
+            Token { token: token.map(str::to_owned) }.query(parameters)
+        };
+        for (token, parameters, expected) in [
+            (None, "", ""),
+            (None, "echo=0", "?echo=0"),
+            (Some(""), "echo=0", "?echo=0"),
+            (Some("a-b_c.d"), "", "?token=a-b_c.d"),
+            (Some("a.b.c"), "echo=0", "?echo=0&token=a.b.c"),
+        ] {
+            assert_eq!(query(token, parameters), Ok(expected.to_owned()));
+        }
+        for wrong in ["a b", "a&echo=1", "a#", "a\r\nX: y", "ä", "a%20"] {
+            assert!(query(Some(wrong), "").is_err(), "{wrong:?}");
         }
     }
 

@@ -4,10 +4,11 @@
 
 use super::Config;
 use super::error::{ConfigError, ConfigErrors, Place};
-use super::identity;
+
 use super::layers::{Draft, named};
 use super::rooms::{self, RoomDraft};
 use super::value::{show_ms, show_size};
+use super::{auth, identity};
 use crate::broker::{Compression, Overflow, RawDrops, RoomOptions, RoomPolicies};
 use crate::limits::{FRAME_HEADER_BYTES_MAX, OUTBOX_BYTES_MAX};
 
@@ -33,15 +34,19 @@ pub(super) fn finish(mut draft: Draft) -> Result<Config, ConfigErrors> {
         draft.rooms.iter().find_map(|room| check_room_outbox(&draft, room, &defaults)),
         draft.rooms.iter().find_map(|room| check_repeated(&draft, room)),
     ];
-    if let Some(errors) = ConfigErrors::found(errors.into_iter().flatten().collect()) {
+    let errors = errors.into_iter().flatten().chain(auth::check(&draft)).collect();
+    if let Some(errors) = ConfigErrors::found(errors) {
         return Err(errors);
     }
+    let auth_warnings = auth::warn(&draft);
+    auth::take_entries(&mut draft);
     let patterns: Vec<_> =
         draft.rooms.iter().map(|room| (room.pattern.clone(), room.options(&defaults))).collect();
     let mut config = draft.config;
     config.warnings = draft.rooms.iter().filter_map(|room| warn(room, &defaults)).collect();
     config.warnings.extend(warn_contexts(&config, &draft.rooms));
     config.warnings.extend(identity::warn(&config));
+    config.warnings.extend(auth_warnings);
     config.rooms = RoomPolicies::new(defaults, patterns);
     Ok(config)
 }
@@ -157,7 +162,7 @@ fn check_repeated(draft: &Draft, room: &RoomDraft) -> Option<ConfigError> {
     }
     let is = format!("repeats {:?} of #{}", room.pattern.as_str(), first.nth);
     let right = "the first that fits decides, so put all options there";
-    Some(rooms::wrong(&room.place, "pattern", room.nth, &is, right))
+    Some(rooms::TABLE.wrong(&room.place, "pattern", room.nth, &is, right))
 }
 
 fn warn(room: &RoomDraft, defaults: &RoomOptions) -> Option<String> {

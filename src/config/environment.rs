@@ -14,7 +14,7 @@ use super::value::{self, Value};
 /// What every variable of ours begins with.
 const PREFIX: &str = "FANFARE_";
 /// Variables that the command line reads itself.
-const OF_THE_COMMAND_LINE: [&str; 2] = ["FANFARE_CONFIG", "FANFARE_URL"];
+const OF_THE_COMMAND_LINE: [&str; 3] = ["FANFARE_CONFIG", "FANFARE_TOKEN", "FANFARE_URL"];
 /// The switch that is on by default may also be turned off by a name of its own, like its flag.
 const NO_PIN: &str = "FANFARE_NO_PIN";
 
@@ -153,9 +153,9 @@ mod tests {
         let port = |pairs: &[(&str, &str)]| parse(pairs).map(|config| config.listen);
         let at = |raw| Ok(vec![ListenAddr::parse(raw).expect(raw)]);
         assert_eq!(port(&[("PORT", "9000")]), at("127.0.0.1:9000"));
-        let other = ("FANFARE_LISTEN", "0.0.0.0:1");
-        assert_eq!(port(&[("PORT", "9000"), other]), at("0.0.0.0:1"));
-        assert_eq!(port(&[("PORT", "tcp://x"), other]), at("0.0.0.0:1"));
+        let other = ("FANFARE_LISTEN", "127.0.0.2:1");
+        assert_eq!(port(&[("PORT", "9000"), other]), at("127.0.0.2:1"));
+        assert_eq!(port(&[("PORT", "tcp://x"), other]), at("127.0.0.2:1"));
         assert!(port(&[("PORT", "tcp://x")]).is_err());
     }
 

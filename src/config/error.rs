@@ -59,7 +59,7 @@ pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
     /// The mistakes, or `None` where there are none.
-    pub(super) fn found(errors: Vec<ConfigError>) -> Option<Self> {
+    pub fn found(errors: Vec<ConfigError>) -> Option<Self> {
         if errors.is_empty() { None } else { Some(Self(errors)) }
     }
 

@@ -2,16 +2,17 @@
 //!
 //! Invariant: every key of the file is either applied or reported, so no slip goes unseen.
 
+use super::entries::Table;
 use super::error::{ConfigError, Place, near};
 use super::layers::{Draft, File};
-use super::rooms;
 use super::table::SETTINGS;
 use super::value::Value;
+use super::{roles, rooms, users};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// The tables of a file besides `[[rooms]]`.
-const SECTIONS: [&str; 10] = [
+/// The tables of a file that stand there once.
+const SECTIONS: [&str; 12] = [
     "limits",
     "timeouts",
     "compression",
@@ -22,7 +23,12 @@ const SECTIONS: [&str; 10] = [
     "identity",
     "origin",
     "log",
+    "auth",
+    "rates",
 ];
+
+/// Those that stand there as often as there is something to describe.
+static TABLES: [&Table; 3] = [&rooms::TABLE, &roles::TABLE, &users::TABLE];
 
 /// Applies the file, noting all its mistakes in the order of its lines.
 pub(super) fn apply(draft: &mut Draft, file: &File<'_>) {
@@ -62,14 +68,14 @@ fn apply_root(draft: &mut Draft, file: &File<'_>, root: &DeTable<'_>) {
                 let right = format!("it takes a table: write [{name}]");
                 draft.errors.push(mismatch(file, key.span().start, name, other, right));
             }
-            DeValue::Array(tables) if name == rooms::KEY => {
-                for (nth, table) in tables.iter().enumerate() {
-                    rooms::apply(draft, file, nth + 1, table);
-                }
+            found if name == rooms::TABLE.key => {
+                rooms::TABLE.apply(draft, file, (key.span().start, found), rooms::apply);
             }
-            other if name == rooms::KEY => {
-                let right = "it takes tables: write [[rooms]] above each".to_owned();
-                draft.errors.push(mismatch(file, key.span().start, name, other, right));
+            found if name == roles::TABLE.key => {
+                roles::TABLE.apply(draft, file, (key.span().start, found), roles::apply);
+            }
+            found if name == users::TABLE.key => {
+                users::TABLE.apply(draft, file, (key.span().start, found), users::apply);
             }
             DeValue::String(_)
             | DeValue::Integer(_)
@@ -109,7 +115,8 @@ fn apply_key(
 /// The key that was probably meant: one of this section by its own name, else one of another
 /// section by its full name. A flag's name counts too, so that `drain_timeout` finds `drain`.
 fn meant(section: &str, name: &str) -> Option<&'static str> {
-    let tables = SECTIONS.into_iter().chain([rooms::KEY]).map(|table| (table, table));
+    let tables =
+        SECTIONS.into_iter().chain(TABLES.map(|table| table.key)).map(|table| (table, table));
     let aliases = |own: bool| {
         SETTINGS.iter().filter(move |setting| (setting.split_key().0 == section) == own).flat_map(
             move |setting| {
@@ -151,7 +158,16 @@ pub(super) fn mismatch(
     ConfigError {
         place: place_at(file, at),
         key: key.to_owned(),
-        wrong: format!("{key} of {} is {}", file.name, value(found)),
+        // A text in the place of a table may be a secret that slipped.
+        wrong: match found {
+            DeValue::String(_) => format!("{key} of {} is a text", file.name),
+            DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => format!("{key} of {} is {}", file.name, value(found)),
+        },
         right: Some(right),
         suggestion: None,
     }

@@ -1,8 +1,10 @@
 //! The layers of a configuration, laid over each other: defaults, file, environment, flags.
 
 use super::error::{ConfigError, ConfigErrors, Place};
+use super::roles::RoleDraft;
 use super::rooms::RoomDraft;
 use super::setting::{self, Setting};
+use super::users::UserDraft;
 use super::value::Value;
 use super::{Config, check, environment, file};
 use std::collections::BTreeMap;
@@ -50,6 +52,8 @@ impl Config {
 pub(super) struct Draft {
     pub(super) config: Config,
     pub(super) rooms: Vec<RoomDraft>,
+    pub(super) roles: Vec<RoleDraft>,
+    pub(super) users: Vec<UserDraft>,
     pub(super) errors: Vec<ConfigError>,
     places: BTreeMap<&'static str, Place>,
 }
@@ -62,7 +66,11 @@ impl Draft {
                 self.places.insert(setting.key, place);
             }
             Err(wanted) => {
-                let wrong = format!("{} is {value}", named(setting.key, &place));
+                let named = named(setting.key, &place);
+                let wrong = match setting.is_secret() {
+                    true => format!("{named} is not right"),
+                    false => format!("{named} is {value}"),
+                };
                 let right = Some(format!("it takes {wanted}"));
                 let key = setting.key.to_owned();
                 self.errors.push(ConfigError { place, key, wrong, right, suggestion: None });

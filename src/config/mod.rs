@@ -5,7 +5,10 @@
 //! every check; all mistakes that can be found at once are reported at once.
 #![deny(clippy::indexing_slicing)]
 
+mod auth;
+mod auth_table;
 mod check;
+mod entries;
 mod environment;
 mod error;
 mod file;
@@ -15,18 +18,25 @@ mod listen;
 mod log;
 mod options;
 mod origin;
+mod rates;
+mod roles;
 mod rooms;
 mod setting;
 mod table;
+mod users;
 mod value;
 
+pub use auth::{AuthConfig, KeySource, api_key_mistake, secret_mistake};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use layers::{File, Layers};
 pub use listen::ListenAddr;
 pub use log::{Log, LogFilter, LogFormat, LogLevel};
+pub use rates::{MemoryMax, RateConfig, RatesConfig};
+pub use roles::ROLE_KEYS;
 pub use rooms::ROOM_KEYS;
 pub use setting::Setting;
 pub use table::SETTINGS;
+pub use users::{LoginUser, USER_KEYS};
 
 use crate::auth::{ForwardedHeader, Identity, OriginPolicy, ProxyProtocol, TrustedProxies};
 use crate::broker::{
@@ -93,6 +103,8 @@ pub struct Config {
     pub takeover: bool,
     /// Whether `/echo` is served.
     pub echo_route: bool,
+    /// Whether to listen to other machines although anyone may come in.
+    pub insecure: bool,
     /// Connections in all, at least 1; the descriptor limit may lower it.
     pub connections_max: usize,
     /// Largest message, at most [`limits::MESSAGE_BYTES_CEILING`].
@@ -107,6 +119,12 @@ pub struct Config {
     pub rooms_per_conn_max: usize,
     /// Largest content of a native message, where its room has no bound of its own.
     pub content_bytes_max: usize,
+    /// Connections from one address; 0 for any number.
+    pub connections_per_address_max: u32,
+    /// New connections in a second; 0 for any number.
+    pub accepts_per_second: u32,
+    /// Memory of the process.
+    pub memory_max: MemoryMax,
     /// Time for a handshake and for each request.
     pub handshake_timeout_ms: u64,
     /// Silence before a ping.
@@ -149,6 +167,10 @@ pub struct Config {
     pub proxy_protocol: ProxyProtocol,
     /// Whose pages may connect, at most [`limits::ORIGINS_MAX`] items.
     pub origins: OriginPolicy,
+    /// Who comes in.
+    pub auth: AuthConfig,
+    /// How fast may be published.
+    pub rates: RatesConfig,
     /// Options of rooms by pattern; the defaults carry what is said of all rooms above.
     pub rooms: RoomPolicies,
     /// The log.
@@ -166,6 +188,7 @@ impl Default for Config {
             accept: Accept::ReusePort,
             takeover: false,
             echo_route: false,
+            insecure: false,
             connections_max: limits::CONNECTIONS_MAX,
             message_bytes_max: limits::MESSAGE_BYTES_MAX,
             rooms_max: limits::ROOMS_MAX,
@@ -173,6 +196,9 @@ impl Default for Config {
             outbox_messages_max: limits::OUTBOX_MESSAGES_MAX,
             rooms_per_conn_max: limits::ROOMS_PER_CONN_MAX,
             content_bytes_max: limits::CONTENT_BYTES_MAX,
+            connections_per_address_max: 0,
+            accepts_per_second: 0,
+            memory_max: MemoryMax::Auto,
             handshake_timeout_ms: limits::HANDSHAKE_TIMEOUT_MS,
             heartbeat_interval_ms: limits::HEARTBEAT_INTERVAL_MS,
             heartbeat_timeout_ms: limits::HEARTBEAT_TIMEOUT_MS,
@@ -194,6 +220,8 @@ impl Default for Config {
             client_address_header: ForwardedHeader::default(),
             proxy_protocol: ProxyProtocol::default(),
             origins: OriginPolicy::default(),
+            auth: AuthConfig::default(),
+            rates: RatesConfig::default(),
             rooms: RoomPolicies::default(),
             log: Log::default(),
             warnings: Vec::new(),

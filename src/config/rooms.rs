@@ -1,9 +1,9 @@
 //! `[[rooms]]` of a file: options of rooms by pattern, in order of precedence.
 
 use super::Config;
-use super::error::{ConfigError, Place, near};
-use super::file::{place_at, unknown_key, value};
-use super::layers::{Draft, File, named};
+use super::entries::Table;
+use super::error::Place;
+use super::layers::{Draft, File};
 use super::options::{self, COMPRESSIONS, PRESENCES};
 use super::value::{self, Value, Wanted};
 use crate::broker::{
@@ -14,8 +14,9 @@ use crate::limits::ROOM_PATTERNS_MAX;
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// The key under which patterns stand in a file.
-pub(super) const KEY: &str = "rooms";
+/// Where options of rooms stand in a file.
+pub(super) static TABLE: Table =
+    Table { key: "rooms", most: ROOM_PATTERNS_MAX, keys: &ROOM_KEYS, secrets: &[] };
 
 /// The keys of one `[[rooms]]`: name, default, meaning.
 pub static ROOM_KEYS: [(&str, &str, &str); 19] = [
@@ -167,63 +168,15 @@ pub(super) fn defaults(config: &Config) -> RoomOptions {
 
 /// Reads the `nth` entry, noting its mistakes.
 pub(super) fn apply(draft: &mut Draft, file: &File<'_>, nth: usize, entry: &Spanned<DeValue<'_>>) {
-    let place = place_at(file, entry.span().start);
-    let DeValue::Table(table) = entry.get_ref() else {
-        let found = format!("is {}", value(entry.get_ref()));
-        draft.errors.push(wrong(&place, "", nth, &found, "it takes a table: write [[rooms]]"));
-        return;
-    };
-    if nth > ROOM_PATTERNS_MAX {
-        if nth == ROOM_PATTERNS_MAX + 1 {
-            let right = format!("there may be {ROOM_PATTERNS_MAX}");
-            draft.errors.push(wrong(&place, "", nth, "is one too many", &right));
-        }
-        return;
-    }
-    let before = draft.errors.len();
     let mut written = Written::default();
-    for (key, item) in table {
-        let name = key.get_ref().as_ref();
-        let found = value(item.get_ref());
-        let at = key.span().start;
-        match set(&mut written, name, &found) {
-            Some(Ok(())) => {}
-            Some(Err(wanted)) => {
-                let (found, right) = (format!("is {found}"), format!("it takes {wanted}"));
-                draft.errors.push(wrong(&place_at(file, at), name, nth, &found, &right));
-            }
-            None => {
-                let meant = near(name, ROOM_KEYS.iter().map(|(key, ..)| (*key, *key)));
-                let table = format!("[[{KEY}]] #{nth}");
-                draft.errors.push(unknown_key(file, at, name, Some(&table), meant));
-            }
-        }
-    }
-    if draft.errors.len() > before {
-        return;
-    }
+    let set = |name: &str, value: &Value<'_>| set(&mut written, name, value);
+    let Some(place) = TABLE.read(draft, file, (nth, entry), set) else { return };
     match written.pattern.clone() {
         Some(pattern) => draft.rooms.push(RoomDraft { nth, place, pattern, written }),
         None => {
             let right = "say which rooms, as in pattern = \"chat:*\"";
-            draft.errors.push(wrong(&place, "", nth, "has no pattern", right));
+            draft.errors.push(TABLE.wrong(&place, "", nth, "has no pattern", right));
         }
-    }
-}
-
-/// A mistake in the `nth` entry; `key` is empty where it is about the entry as a whole.
-pub(super) fn wrong(place: &Place, key: &str, nth: usize, is: &str, right: &str) -> ConfigError {
-    let key = if key.is_empty() {
-        format!("[[{KEY}]] #{nth}")
-    } else {
-        format!("{key} in [[{KEY}]] #{nth}")
-    };
-    ConfigError {
-        wrong: format!("{} {is}", named(&key, place)),
-        place: place.clone(),
-        key,
-        right: Some(right.to_owned()),
-        suggestion: None,
     }
 }
 

@@ -8,15 +8,29 @@ use super::table::SETTINGS;
 use super::value::{Value, Wanted};
 
 /// The settings that take several values.
-const LISTS: [&str; 5] = [
+const LISTS: [&str; 8] = [
     "listen",
     "native.default_rooms",
     "identity.trusted_proxies",
     "identity.admins",
     "origin.allowed",
+    "auth.api_keys",
+    "auth.audience",
+    "auth.issuer",
+];
+/// The settings whose values are never shown.
+const SECRETS: [&str; 7] = [
+    "auth.hs256_key",
+    "auth.hs384_key",
+    "auth.hs512_key",
+    "auth.rs256_key",
+    "auth.es256_key",
+    "auth.eddsa_key",
+    "auth.api_keys",
 ];
 
 /// One setting, as the user meets it.
+#[derive(Clone, Copy)]
 pub struct Setting {
     /// Its key in the file, with the section: `limits.rooms_max`.
     pub key: &'static str,
@@ -58,6 +72,12 @@ impl Setting {
         LISTS.contains(&self.key)
     }
 
+    /// Whether its value is never shown: it is a secret, or might be one that slipped, like a
+    /// private key in the place of a public one.
+    pub fn is_secret(&self) -> bool {
+        SECRETS.contains(&self.key)
+    }
+
     /// Checks `raw` as a flag's value, without keeping it; the error says what would be right.
     pub fn check(&self, raw: &str) -> Result<(), String> {
         (self.apply)(&mut Config::default(), &Value::Bare(raw))
@@ -85,6 +105,13 @@ mod tests {
         }
     }
 
+    /// For every setting of `[auth]` and `[rates]`, another value than the default.
+    const AUTH_OTHERS: [&str; 32] = [
+        "key", "file", "key", "file", "key", "file", "key", "file", "key", "file", "key", "file",
+        "file", "http://x", "7s", "key", "file", "name", "name", "7s", "7KiB", "7s", "name",
+        "true", "7s", "file", "7", "7", "7", "7", "7", "7",
+    ];
+
     #[test]
     fn every_setting_sets_something_of_its_own() {
         let others = [
@@ -94,6 +121,7 @@ mod tests {
             "random",
             "true",
             "true",
+            "true",
             "7",
             "2MiB",
             "7",
@@ -101,6 +129,9 @@ mod tests {
             "7",
             "7",
             "3KiB",
+            "7",
+            "7",
+            "none",
             "1s",
             "1s",
             "1s",
@@ -138,6 +169,7 @@ mod tests {
             "debug",
             "json",
         ];
+        let others = others.into_iter().chain(AUTH_OTHERS);
         let mut outcomes: Vec<Config> = Vec::new();
         for (setting, other) in SETTINGS.iter().zip(others) {
             let mut config = Config::default();
@@ -162,11 +194,14 @@ mod tests {
     #[test]
     fn what_takes_several_values_takes_them_joined() {
         for setting in &SETTINGS {
+            // A path or a secret may have a comma in it.
+            let is_text = ["FILE", "SECRET", "PEM"].contains(&setting.value_name);
             let joined = setting.check("127.0.0.1:1,unix:/x").is_ok()
                 || setting.check("10.0.0.0/8,unix").is_ok()
                 || setting.check("null,https://a.example").is_ok();
-            assert_eq!(joined, setting.is_list(), "{}", setting.key);
+            assert_eq!(joined && !is_text, setting.is_list(), "{}", setting.key);
         }
-        assert!(LISTS.iter().all(|key| SETTINGS.iter().any(|setting| setting.key == *key)));
+        let names = LISTS.iter().chain(&SECRETS);
+        assert!(names.into_iter().all(|key| SETTINGS.iter().any(|known| known.key == *key)));
     }
 }

@@ -6,7 +6,7 @@
 use super::log::{LOG_FORMATS, LOG_LEVELS, LogFilter};
 use super::setting::Setting;
 use super::value::{self, Value, Wanted};
-use super::{Accept, check, identity, listen, options, origin};
+use super::{Accept, auth_table, check, identity, listen, options, origin, rates};
 use crate::broker::RoomHandle;
 use crate::limits::{LOOPS_MAX, MESSAGE_BYTES_CEILING};
 
@@ -18,7 +18,21 @@ const ROOMS_CEILING: u64 = RoomHandle::SLOTS as u64;
 const HISTORY_TOTAL_BYTES_CEILING: usize = 1 << 40;
 
 /// Every setting, in the order of the documentation.
-pub static SETTINGS: [Setting; 49] = [
+pub static SETTINGS: [Setting; ROWS.len() + auth_table::ROWS.len()] =
+    joined(&ROWS, &auth_table::ROWS);
+
+#[expect(clippy::indexing_slicing, reason = "computed by the compiler, which checks it")]
+const fn joined<const N: usize>(first: &[Setting], second: &[Setting]) -> [Setting; N] {
+    let mut all = [first[0]; N];
+    let mut at = 1;
+    while at < N {
+        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
+        at += 1;
+    }
+    all
+}
+
+const ROWS: [Setting; 53] = [
     Setting {
         key: "listen",
         flag: "listen",
@@ -67,6 +81,14 @@ pub static SETTINGS: [Setting; 49] = [
         default: "false",
         meaning: "Serve /echo, which sends each message back to its sender",
         apply: |config, value| value::boolean(value).map(|on| config.echo_route = on),
+    },
+    Setting {
+        key: "insecure",
+        flag: "insecure",
+        value_name: "",
+        default: "false",
+        meaning: "Listen to other machines although no key for tokens is configured",
+        apply: |config, value| value::boolean(value).map(|on| config.insecure = on),
     },
     Setting {
         key: "limits.connections_max",
@@ -132,6 +154,35 @@ pub static SETTINGS: [Setting; 49] = [
         default: "64KiB",
         meaning: "Largest content of a native message",
         apply: |config, value| options::content_bytes(value).map(|n| config.content_bytes_max = n),
+    },
+    Setting {
+        key: "limits.connections_per_address_max",
+        flag: "connections-per-address-max",
+        value_name: "N",
+        default: "0",
+        meaning: "Connections from one address; 0 is any number",
+        apply: |config, value| {
+            value::number32(value, 0..=u32::MAX).map(|n| config.connections_per_address_max = n)
+        },
+    },
+    Setting {
+        key: "limits.accepts_per_second",
+        flag: "accepts-per-second",
+        value_name: "N",
+        default: "0",
+        meaning: "New connections in a second; 0 is any number",
+        apply: |config, value| {
+            value::number32(value, 0..=u32::MAX).map(|n| config.accepts_per_second = n)
+        },
+    },
+    Setting {
+        key: "limits.memory_max",
+        flag: "memory-max",
+        value_name: "SIZE",
+        default: "auto",
+        meaning: "Memory of the process, above which no new work is taken; auto is what its control \
+                  group may use, none is any size",
+        apply: |config, value| rates::memory_max(value).map(|max| config.memory_max = max),
     },
     Setting {
         key: "timeouts.handshake",

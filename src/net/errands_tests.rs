@@ -19,7 +19,7 @@ const HASH: &str =
 fn start(side: SideWork) -> (Server, SocketAddr) {
     let listen = vec![ListenAddr::Tcp((Ipv4Addr::LOCALHOST, 0).into())];
     let config = Config { listen, loops: LOOPS, pin: false, ..Config::default() };
-    let server = Server::start(&config, side).expect("a free port");
+    let server = Server::start(&config, Arc::default(), side).expect("a free port");
     let [ListenAddr::Tcp(address)] = server.addresses() else { panic!("one address") };
     let address = *address;
     (server, address)

@@ -18,6 +18,7 @@ use super::settings::settings_from;
 use super::start_error::StartError;
 use super::token::Target;
 use super::wake::Countdown;
+use crate::auth::Authority;
 use crate::broker::LoopId;
 use crate::config::{Accept, Config, ListenAddr};
 use crate::engine::{HashKey, Settings, Setup, Shard};
@@ -57,8 +58,13 @@ impl Drainer {
 }
 
 impl Server {
-    /// Binds every address of `config` and starts the loops, and `side` beside them.
-    pub fn start(config: &Config, side: SideWork) -> Result<Self, StartError> {
+    /// Binds every address of `config` and starts the loops, and `side` beside them; `authority`
+    /// decides who comes in.
+    pub fn start(
+        config: &Config,
+        authority: Arc<Authority>,
+        side: SideWork,
+    ) -> Result<Self, StartError> {
         let loops = loops_of(config);
         let descriptors = descriptors::raise();
         let copies = match config.accept {
@@ -70,9 +76,8 @@ impl Server {
         let bound = bind_all(&config.listen, copies, options_of(config))?;
         let addresses = bound.iter().map(|bound| bound.address.clone()).collect();
         let SideWork { keys, logins } = side;
-        let mut settings = settings_from(config, limits);
+        let mut settings = settings_from(config, limits, Arc::clone(&authority));
         settings.login = logins.is_some();
-        let authority = Arc::clone(&settings.authority);
         let (shared, parts) = make_loops(config, settings, share_out(bound, loops), logins)
             .map_err(StartError::Loop)?;
         let cores = if config.pin { cores_for(loops) } else { Vec::new() };
@@ -261,7 +266,7 @@ mod tests {
     }
 
     fn start(config: &Config) -> Result<Server, StartError> {
-        Server::start(config, SideWork::default())
+        Server::start(config, Arc::default(), SideWork::default())
     }
 
     #[test]

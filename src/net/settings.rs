@@ -1,13 +1,18 @@
 //! From the settings of the user to those of the shards.
 
 use super::descriptors::LimitsInForce;
+use crate::auth::Authority;
 use crate::config::Config;
 use crate::engine::{CompressionSettings, NativeSettings, Settings};
-use crate::limits::AUTH_TIMEOUT_MS;
 use std::sync::Arc;
 
-/// What every shard of a server started with `config` goes by, under the limits in force.
-pub fn settings_from(config: &Config, limits: LimitsInForce) -> Settings {
+/// What every shard of a server started with `config` goes by, under the limits in force;
+/// `authority` decides who comes in.
+pub fn settings_from(
+    config: &Config,
+    limits: LimitsInForce,
+    authority: Arc<Authority>,
+) -> Settings {
     Settings {
         policies: config.rooms.clone(),
         connections_max: limits.connections_max,
@@ -29,10 +34,10 @@ pub fn settings_from(config: &Config, limits: LimitsInForce) -> Settings {
         history_total_bytes_max: config.history_total_bytes_max,
         presence_grace_ms: config.presence_grace_ms,
         identity: config.identity.clone(),
-        authority: Arc::default(),
+        authority,
         login: false,
-        auth_timeout_ms: AUTH_TIMEOUT_MS,
-        auth_cookie: None,
+        auth_timeout_ms: config.auth.timeout_ms,
+        auth_cookie: config.auth.cookie.clone(),
         origins: config.origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         client_address_header: config.client_address_header,

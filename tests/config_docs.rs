@@ -91,6 +91,8 @@ fn every_field_of_a_config_is_documented() {
         outbox_messages_max: _,
         rooms_per_conn_max: _,
         content_bytes_max: _,
+        accepts_per_second: _,
+        memory_max: _,
         handshake_timeout_ms: _,
         heartbeat_interval_ms: _,
         heartbeat_timeout_ms: _,
@@ -115,5 +117,5 @@ fn every_field_of_a_config_is_documented() {
     } = Config::default();
     // All but `rooms` and `warnings` are settings; some are several: the log two, compression five,
     // history three, presence four, batches two, identity three.
-    assert_eq!(SETTINGS.len(), 34 - 2 + 1 + 4 + 2 + 3 + 1 + 2);
+    assert_eq!(SETTINGS.len(), 36 - 2 + 1 + 4 + 2 + 3 + 1 + 2);
 }

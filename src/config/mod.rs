@@ -14,6 +14,7 @@ mod layers;
 mod listen;
 mod log;
 mod options;
+mod rates;
 mod rooms;
 mod setting;
 mod table;
@@ -23,6 +24,7 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use layers::{File, Layers};
 pub use listen::ListenAddr;
 pub use log::{Log, LogFilter, LogFormat, LogLevel};
+pub use rates::MemoryMax;
 pub use rooms::ROOM_KEYS;
 pub use setting::Setting;
 pub use table::SETTINGS;
@@ -106,6 +108,10 @@ pub struct Config {
     pub rooms_per_conn_max: usize,
     /// Largest content of a native message, where its room has no bound of its own.
     pub content_bytes_max: usize,
+    /// New connections in a second; 0 for any number.
+    pub accepts_per_second: u32,
+    /// Memory of the process.
+    pub memory_max: MemoryMax,
     /// Time for a handshake and for each request.
     pub handshake_timeout_ms: u64,
     /// Silence before a ping.
@@ -166,6 +172,8 @@ impl Default for Config {
             outbox_messages_max: limits::OUTBOX_MESSAGES_MAX,
             rooms_per_conn_max: limits::ROOMS_PER_CONN_MAX,
             content_bytes_max: limits::CONTENT_BYTES_MAX,
+            accepts_per_second: 0,
+            memory_max: MemoryMax::Auto,
             handshake_timeout_ms: limits::HANDSHAKE_TIMEOUT_MS,
             heartbeat_interval_ms: limits::HEARTBEAT_INTERVAL_MS,
             heartbeat_timeout_ms: limits::HEARTBEAT_TIMEOUT_MS,

@@ -6,7 +6,7 @@
 use super::log::{LOG_FORMATS, LOG_LEVELS, LogFilter};
 use super::setting::Setting;
 use super::value::{self, Value, Wanted};
-use super::{Accept, check, identity, listen, options};
+use super::{Accept, check, identity, listen, options, rates};
 use crate::broker::RoomHandle;
 use crate::limits::{LOOPS_MAX, MESSAGE_BYTES_CEILING};
 
@@ -18,7 +18,7 @@ const ROOMS_CEILING: u64 = RoomHandle::SLOTS as u64;
 const HISTORY_TOTAL_BYTES_CEILING: usize = 1 << 40;
 
 /// Every setting, in the order of the documentation.
-pub static SETTINGS: [Setting; 45] = [
+pub static SETTINGS: [Setting; 47] = [
     Setting {
         key: "listen",
         flag: "listen",
@@ -132,6 +132,25 @@ pub static SETTINGS: [Setting; 45] = [
         default: "64KiB",
         meaning: "Largest content of a native message",
         apply: |config, value| options::content_bytes(value).map(|n| config.content_bytes_max = n),
+    },
+    Setting {
+        key: "limits.accepts_per_second",
+        flag: "accepts-per-second",
+        value_name: "N",
+        default: "0",
+        meaning: "New connections in a second; 0 is any number",
+        apply: |config, value| {
+            value::number32(value, 0..=u32::MAX).map(|n| config.accepts_per_second = n)
+        },
+    },
+    Setting {
+        key: "limits.memory_max",
+        flag: "memory-max",
+        value_name: "SIZE",
+        default: "auto",
+        meaning: "Memory of the process, above which no new work is taken; auto is what its control \
+                  group may use, none is any size",
+        apply: |config, value| rates::memory_max(value).map(|max| config.memory_max = max),
     },
     Setting {
         key: "timeouts.handshake",

@@ -11,7 +11,7 @@ mod payload;
 
 pub use answer::{
     METRICS_CONTENT_TYPE, draining, healthy, metrics, no_such_room, over_capacity, published,
-    ready, room_limit, short_of_memory, told, unanswered, unhealthy,
+    ready, room_limit, short_of_memory, told, too_fast, unanswered, unhealthy,
 };
 pub use intent::{Intent, decide};
 pub use payload::{Notification, check_payload};

@@ -61,6 +61,12 @@ impl Shard {
         Relief { bytes: members.bytes + forgotten as u64, ..members }
     }
 
+    /// Bytes that this loop holds for connections and rooms, as far as they may grow quickly.
+    pub fn held_bytes(&self) -> u64 {
+        let histories = self.homes.history_bytes() + self.homes.staged_bytes();
+        self.counters.spill_bytes + (self.buffers.pinned_bytes() + histories) as u64
+    }
+
     /// Whether new work is refused.
     pub fn is_short_of_memory(&self) -> bool {
         self.memory.pressure != Pressure::None

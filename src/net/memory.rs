@@ -1,7 +1,7 @@
 //! How much memory there is for this process, and how much of it is used.
 //!
-//! Each loop looks for itself as it turns, so many times a second at most: a loop that rests makes
-//! nothing grow, so it is not woken for this. Not here: what is done about it (`engine`).
+//! Each loop looks for itself as it turns, so many times a second, and whenever what it holds has
+//! grown by some: a loop that rests makes nothing grow, so it is not woken for this. Not here: what is done about it (`engine`).
 //! Invariants: pressure ends well below where it began; what was given up is counted as gone until
 //! the allocator has had time to give it back, so that no more is given up than has to be.
 
@@ -16,6 +16,8 @@ use std::fs;
 const SLACK_PERCENT: u64 = 5;
 /// Longer than it takes until memory that was freed is the kernel's again (`trim`).
 const RELIEF_MS: u64 = 2_500;
+/// Memory is looked at whenever a loop holds such a part of it more.
+const STEPS: u64 = 64;
 /// What control groups of the first version say where there is no bound, or more.
 const NO_BOUND_BYTES: u64 = 1 << 60;
 
@@ -61,6 +63,8 @@ fn used_bytes() -> Option<u64> {
 pub(super) struct MemoryWatch {
     max_bytes: Option<u64>,
     due_ms: u64,
+    /// What the loop held when it last looked.
+    held_bytes: u64,
     is_high: bool,
     /// Given up, and perhaps not gone yet.
     relief_bytes: u64,
@@ -70,14 +74,23 @@ pub(super) struct MemoryWatch {
 impl MemoryWatch {
     /// Of a process that may use so much; none is as much as there is.
     pub(super) const fn new(max_bytes: Option<u64>) -> Self {
-        Self { max_bytes, due_ms: 0, is_high: false, relief_bytes: 0, relief_ends_ms: 0 }
+        Self {
+            max_bytes,
+            due_ms: 0,
+            held_bytes: 0,
+            is_high: false,
+            relief_bytes: 0,
+            relief_ends_ms: 0,
+        }
     }
 
-    /// Looks, if it is time to.
-    fn sample(&mut self, now_ms: u64) -> Option<MemoryUse> {
-        if now_ms < self.due_ms {
+    /// Looks, if it is time to or the loop holds a good deal more than when it last did.
+    fn sample(&mut self, held_bytes: u64, now_ms: u64) -> Option<MemoryUse> {
+        let step = self.max_bytes.map_or(u64::MAX, |max| max / STEPS);
+        if now_ms < self.due_ms && held_bytes < self.held_bytes.saturating_add(step) {
             return None;
         }
+        self.held_bytes = held_bytes;
         self.due_ms = now_ms + MEMORY_SAMPLE_MS;
         used_bytes().map(|used_bytes| self.judge(used_bytes, now_ms))
     }
@@ -117,15 +130,18 @@ impl MemoryWatch {
 impl EventLoop {
     /// Looks at memory now and then, and has the shard do something about it.
     pub(super) fn watch_memory(&mut self, now: Now) {
-        let Some(memory) = self.memory.sample(now.mono_ms) else { return };
+        let Some(memory) = self.memory.sample(self.shard.held_bytes(), now.mono_ms) else { return };
         let was_short = self.shard.is_short_of_memory();
         let relief = self.shard.handle_memory(memory, now);
         self.act();
         if relief.bytes > 0 || relief.members > 0 {
             self.memory.note_relief(relief.bytes, now.mono_ms);
-            self.trim.handle_relief(now.mono_ms);
         }
         let is_short = self.shard.is_short_of_memory();
+        if is_short {
+            // Whoever let go of it: what is free is to be the kernel's again.
+            self.trim.handle_relief(now.mono_ms);
+        }
         if was_short != is_short || relief.members > 0 {
             self.log.memory(&memory, relief, now);
         }
@@ -166,14 +182,24 @@ mod tests {
     #[test]
     fn without_a_bound_there_is_no_pressure_and_no_waking_up() {
         let mut watch = MemoryWatch::new(None);
-        let memory = watch.sample(0).expect("a first look");
+        let memory = watch.sample(0, 0).expect("a first look");
         assert!(memory.used_bytes > 100_000, "{memory:?}");
         assert_eq!((over(&memory), memory.max_bytes), (None, 0));
         assert_eq!(over(&watch.judge(u64::MAX, 0)), None);
-        assert_eq!((watch.sample(MEMORY_SAMPLE_MS - 1), watch.poll_timeout(0)), (None, None));
-        let mut watch = MemoryWatch::new(Some(1));
-        assert!(watch.sample(0).is_some_and(|memory| over(&memory).is_some()));
+        assert_eq!((watch.sample(9, MEMORY_SAMPLE_MS - 1), watch.poll_timeout(0)), (None, None));
+        let mut watch = MemoryWatch::new(Some(64));
+        assert!(watch.sample(0, 0).is_some_and(|memory| over(&memory).is_some()));
         assert_eq!(watch.poll_timeout(100), Some(MEMORY_SAMPLE_MS - 100));
+    }
+
+    #[test]
+    fn what_grows_is_looked_at_sooner() {
+        let mut watch = MemoryWatch::new(Some(64_000));
+        assert!(watch.sample(500, 0).is_some());
+        assert!(watch.sample(1_499, 1).is_none());
+        assert!(watch.sample(1_500, 1).is_some());
+        assert!(watch.sample(0, 2).is_none() && watch.sample(2_499, 2).is_none());
+        assert!(watch.sample(0, 1 + MEMORY_SAMPLE_MS).is_some());
     }
 
     #[test]

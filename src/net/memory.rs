@@ -1,7 +1,8 @@
 //! How much memory there is for this process, and how much of it is used.
 //!
 //! Each loop looks for itself as it turns, so many times a second, and whenever what it holds has
-//! grown by some: a loop that rests makes nothing grow, so it is not woken for this. Not here: what is done about it (`engine`).
+//! grown by some: a loop that rests makes nothing grow, so it is not woken for this. Not here: what
+//! is done about it (`engine`).
 //! Invariants: pressure ends well below where it began; what was given up is counted as gone until
 //! the allocator has had time to give it back, so that no more is given up than has to be.
 

@@ -46,13 +46,28 @@ pub fn over_capacity() -> Response {
     come_back("over-capacity: the broker holds as many connections as it may")
 }
 
+/// More connections came than may in a second; in that many this one's turn would come.
+pub fn too_fast(retry_after_s: u8) -> Response {
+    let detail = "accept-rate: more connections came at once than the broker takes in";
+    come_back_in(retry_after_s.into(), detail)
+}
+
+/// The process uses as much memory as it may.
+pub fn short_of_memory() -> Response {
+    come_back("memory: the broker uses as much as it may")
+}
+
 /// The process is shutting down.
 pub fn draining() -> Response {
     come_back("draining: the broker is shutting down")
 }
 
 fn come_back(detail: &str) -> Response {
-    Response::problem(503, detail).with_field("Retry-After", RETRY_AFTER_S.to_string())
+    come_back_in(RETRY_AFTER_S, detail)
+}
+
+fn come_back_in(seconds: u32, detail: &str) -> Response {
+    Response::problem(503, detail).with_field("Retry-After", seconds.to_string())
 }
 
 /// All `loops` answered.
@@ -122,6 +137,7 @@ mod tests {
         for (response, problem) in [
             (room_limit(), "room-limit"),
             (over_capacity(), "over-capacity"),
+            (short_of_memory(), "memory"),
             (draining(), "draining"),
             (unanswered(&[LoopId(1)]), "unavailable"),
         ] {
@@ -130,6 +146,9 @@ mod tests {
             assert!(detail.starts_with(&format!("\"{problem}: ")), "{detail}");
             assert!(text(&response).contains(&format!("\r\nRetry-After: {RETRY_AFTER_S}\r\n")));
         }
+        let turn = too_fast(17);
+        assert!(body(&turn)["detail"].to_string().starts_with("\"accept-rate: "));
+        assert!(status(&turn) == 503 && text(&turn).contains("\r\nRetry-After: 17\r\n"));
     }
 
     #[test]

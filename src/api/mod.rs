@@ -14,7 +14,7 @@ mod revocation;
 
 pub use answer::{
     METRICS_CONTENT_TYPE, draining, healthy, metrics, no_such_room, over_capacity, published,
-    ready, room_limit, told, unanswered, unhealthy,
+    ready, room_limit, short_of_memory, told, too_fast, unanswered, unhealthy,
 };
 pub use intent::{Intent, Refusal, decide, nowhere};
 pub use login::{Credentials, logged_in, login_off};

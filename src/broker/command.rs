@@ -19,6 +19,8 @@ pub enum Command<'a> {
 pub enum CommandError {
     /// The process holds as many rooms as it may.
     RoomLimit,
+    /// The room does not exist, and there is no memory for another.
+    ShortOfMemory,
     /// The room does not exist, and the user may not create it.
     MayNotCreate,
 }

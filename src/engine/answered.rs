@@ -34,7 +34,9 @@ impl Shard {
             Reply::Joined(reply) => self.handle_joined(*reply, fresh, now),
             Reply::JoinRefused { key, error } => {
                 let reason = match error {
-                    CommandError::RoomLimit => Disconnect::OverCapacity,
+                    CommandError::RoomLimit | CommandError::ShortOfMemory => {
+                        Disconnect::OverCapacity
+                    }
                     CommandError::MayNotCreate => Disconnect::Policy,
                 };
                 self.doomed.push((key, reason));

@@ -286,7 +286,7 @@ impl Shard {
         let mut frame = Vec::new();
         let told = match error {
             CommandError::MayNotCreate => (ErrorCode::NoSuchRoom, told_refusal(error).1),
-            CommandError::RoomLimit => told_refusal(error),
+            CommandError::RoomLimit | CommandError::ShortOfMemory => told_refusal(error),
         };
         push_refusal(&mut frame, asker, told, join.name.as_str());
         let Some(batch) = self.outgoing.get_mut(asker.from.index()) else { return };
@@ -519,6 +519,9 @@ const fn told_refusal(error: CommandError) -> (ErrorCode, &'static str) {
     match error {
         CommandError::RoomLimit => {
             (ErrorCode::RoomLimit, "the broker holds as many rooms as it may; try again later")
+        }
+        CommandError::ShortOfMemory => {
+            (ErrorCode::Unavailable, "the broker is short of memory; try again later")
         }
         CommandError::MayNotCreate => {
             (ErrorCode::Forbidden, "the room does not exist, and you may not create it")

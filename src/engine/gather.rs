@@ -142,6 +142,8 @@ impl Shard {
                     version: env!("CARGO_PKG_VERSION"),
                     uptime_ms: now.mono_ms,
                     connections_max: self.settings.connections_max as u64,
+                    memory_bytes: self.memory.used_bytes,
+                    memory_max_bytes: self.memory.max_bytes,
                 };
                 api::metrics(observe::render(&counted(answers), &facts))
             }

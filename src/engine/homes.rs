@@ -90,6 +90,10 @@ pub(crate) struct Homes {
     pub(super) presence_grace_ms: u64,
     /// Nothing waits any more.
     pub(super) draining: bool,
+    /// No room is created.
+    pub(super) short_of_memory: bool,
+    /// Rooms refused because of that.
+    pub(super) refused_for_memory: u64,
     /// Rooms that may be deleted, by when.
     expiring: BinaryHeap<Reverse<(u64, u32, u32)>>,
     /// Bytes that all histories keep.
@@ -122,6 +126,8 @@ impl Homes {
             agenda: Agenda::default(),
             presence_grace_ms: limits.presence_grace_ms,
             draining: false,
+            short_of_memory: false,
+            refused_for_memory: 0,
             expiring: BinaryHeap::new(),
             history_bytes: 0,
             oldest: BinaryHeap::new(),
@@ -180,6 +186,10 @@ impl Homes {
         }
         if self.len() >= self.limits.rooms_max {
             return Err(CommandError::RoomLimit);
+        }
+        if self.short_of_memory {
+            self.refused_for_memory += 1;
+            return Err(CommandError::ShortOfMemory);
         }
         let mut changed = change(*options);
         if changed.last_value {

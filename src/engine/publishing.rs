@@ -175,7 +175,12 @@ impl Homes {
 
     /// Lets go of the oldest messages of all rooms while all histories are too large.
     fn keep_histories_within_bound(&mut self) {
-        while self.history_bytes > self.limits.history_bytes_max {
+        self.shrink_histories(self.limits.history_bytes_max);
+    }
+
+    /// As above, for a bound of the moment.
+    pub(super) fn shrink_histories(&mut self, bytes_max: usize) {
+        while self.history_bytes > bytes_max {
             let Some(Reverse((ms, slot, generation))) = self.oldest.pop() else { break };
             let Some(past) =
                 self.rooms.get_mut(slot, generation).and_then(|home| home.past.as_mut())

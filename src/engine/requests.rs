@@ -80,10 +80,7 @@ impl Shard {
 
     fn handle_head(&mut self, key: ConnKey, head: &Head<'_>, now: Now) {
         let body = if head.method == Method::Head { SendBody::HeadOnly } else { SendBody::Yes };
-        let refused = self.session(key).is_some_and(|session| session.refused);
-        if refused || self.draining {
-            let response = if refused { api::over_capacity() } else { api::draining() };
-            self.counters.connections_refused += 1;
+        if let Some(response) = self.turn_away(key, head.path) {
             return self.refuse(key, &response, body, now);
         }
         let exchange = Exchange { keep_alive: head.keep_alive, body };
@@ -375,7 +372,10 @@ impl Shard {
             Intent::Revoke => self.respond(key, &api::nowhere(), exchange, now),
             Intent::Health => self.gather(key, exchange, Topic::Health, now),
             Intent::Metrics => self.gather(key, exchange, Topic::Metrics, now),
-            Intent::Ready => self.respond(key, &api::ready(!self.draining), exchange, now),
+            Intent::Ready => {
+                let is_ready = !self.draining && !self.is_short_of_memory();
+                self.respond(key, &api::ready(is_ready), exchange, now);
+            }
         }
     }
 
@@ -425,6 +425,7 @@ impl Shard {
     pub(super) fn answer_refused(&mut self, key: ConnKey, error: CommandError, now: Now) {
         match error {
             CommandError::RoomLimit => self.answer(key, &api::room_limit(), now),
+            CommandError::ShortOfMemory => self.answer(key, &api::short_of_memory(), now),
             CommandError::MayNotCreate => self.answer(key, &api::no_such_room(), now),
         }
     }

@@ -10,6 +10,7 @@ use super::members::Place;
 use super::native::Native;
 use super::outbox::Outbox;
 use super::papers::Papers;
+use super::shard::Admission;
 use crate::api::Intent;
 use crate::auth::{ProxyReader, Trust};
 use crate::broker::{Deflate, Disconnect, Encoding, LoopId, RoomName};
@@ -40,8 +41,8 @@ pub(crate) struct Session {
     pub(crate) has_context: bool,
     /// What it is sent is compressed for it alone.
     pub(crate) apart: bool,
-    /// It came beyond the limit on connections, to be told so.
-    pub(crate) refused: bool,
+    /// Whether it is served, or to be told why not.
+    pub(crate) admission: Admission,
     /// How what it says of its user is taken.
     pub(crate) trust: Trust,
     /// Pings sent since anything was last heard.
@@ -165,7 +166,7 @@ pub(crate) struct PendingRoom {
 }
 
 impl Session {
-    pub(crate) fn new(now: u32, refused: bool, trust: Trust) -> Self {
+    pub(crate) fn new(now: u32, admission: Admission, trust: Trust) -> Self {
         Self {
             outbox: Outbox::new(),
             dirty: Dirty::No,
@@ -179,7 +180,7 @@ impl Session {
             encoding: Encoding::RAW,
             has_context: false,
             apart: false,
-            refused,
+            admission,
             trust,
             pings: 0,
             reason: Disconnect::Io,

@@ -18,6 +18,7 @@ use super::homes::{HomeLimits, Homes};
 use super::members::Members;
 use super::outbox::{Chunk, Content, Nodes};
 use super::packing::{Packing, Press, Stopwatch};
+use super::pressure::MemoryUse;
 use super::resuming::Step;
 use super::session::{Dirty, Pause, Phase, Session};
 use super::sessions::SessionsAtHome;
@@ -55,8 +56,15 @@ pub struct Setup {
 pub enum Admission {
     /// Within the limits.
     Served,
-    /// Beyond them: its first request is answered 503.
+    /// More than may be held: its first request is answered 503, as it is in what follows.
     OverCapacity,
+    /// More than may come in a second.
+    TooFast {
+        /// When it is told to come back.
+        retry_after_s: u8,
+    },
+    /// There is no memory for it.
+    ShortOfMemory,
 }
 
 /// Whether a connection is to be read on.
@@ -232,6 +240,8 @@ pub struct Shard {
     /// Members of the run in hand that don't get all of it as it is: where their part begins.
     pub(super) special: Vec<(u32, u32)>,
     pub(super) draining: bool,
+    /// As it was last looked at.
+    pub(super) memory: MemoryUse,
     /// The next loop to be asked by [`Self::poll_batch`].
     pub(super) next_batch: usize,
 }
@@ -287,6 +297,7 @@ impl Shard {
             doomed: Vec::new(),
             special: Vec::new(),
             draining: false,
+            memory: MemoryUse::default(),
             next_batch: 0,
             unix_offset_ms: now.unix_ms.saturating_sub(now.mono_ms),
             authority: Arc::clone(&settings.authority),
@@ -306,8 +317,7 @@ impl Shard {
         now: Now,
     ) -> ConnKey {
         let tick = tick_of(now.mono_ms);
-        let refused = admission == Admission::OverCapacity;
-        let (index, generation) = self.sessions.insert(Session::new(tick, refused, trust));
+        let (index, generation) = self.sessions.insert(Session::new(tick, admission, trust));
         self.counters.connections_opened += 1;
         let key = ConnKey { index, generation };
         self.arm(key);
@@ -353,6 +363,7 @@ impl Shard {
         counters.members = self.members.total() as u64;
         counters.history_bytes = self.homes.history_bytes() as u64;
         counters.history_evictions = self.homes.evicted;
+        counters.pressure_refused += self.homes.refused_for_memory;
         counters.users_online = self.directory.len() as u64;
         counters.contexts = self.contexts.len() as u64;
         counters.pinned_bytes = self.buffers.pinned_bytes() as u64;

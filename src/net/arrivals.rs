@@ -1,4 +1,4 @@
-//! Newcomers: who gets a seat, who is told that there is none, and on which loop they go.
+//! Newcomers: who gets a seat, who is told why it gets none, and on which loop they go.
 //!
 //! Invariants: a connection has a seat or is one of a few refusals, and gives either back when it
 //! ends; refusals stay where they were accepted; a loop whose inbox is full is dealt nothing.
@@ -27,29 +27,48 @@ impl EventLoop {
             counters.connections_refused += shortage.shed as u64;
             self.log.shortage(&shortage, now);
         }
-        self.place_accepted(now);
+        self.place_accepted(Self::admit, now);
     }
 
     /// Accepts all that wait, for the last time.
     pub(super) fn accept_rest(&mut self, now: Now) {
         self.acceptor.accept_rest(&mut self.accepted);
-        self.place_accepted(now);
+        self.place_accepted(|this, _| this.seat(), now);
     }
 
-    fn place_accepted(&mut self, now: Now) {
+    fn place_accepted(&mut self, admit: impl Fn(&mut Self, Now) -> Admission, now: Now) {
         let mut accepted = std::mem::take(&mut self.accepted);
         for Accepted { socket, spread } in accepted.drain(..) {
-            if self.shared.seats.take() {
-                self.place(socket, spread, now);
-            } else if self.refusals < REFUSALS_MAX {
-                self.refusals += 1;
-                self.open(socket, Admission::OverCapacity, now);
-            } else {
+            match admit(self, now) {
+                Admission::Served => self.place(socket, spread, now),
+                refusal if self.refusals < REFUSALS_MAX => {
+                    self.refusals += 1;
+                    self.open(socket, refusal, now);
+                }
                 // Too many are being told already; this one sees its connection end.
-                self.shard.counters_mut().connections_refused += 1;
+                Admission::OverCapacity => self.shard.counters_mut().connections_refused += 1,
+                Admission::TooFast { .. } | Admission::ShortOfMemory => {}
             }
         }
         self.accepted = accepted; // Keeps what it allocated.
+    }
+
+    /// Whether there is memory, time and a seat for one more; takes the seat.
+    fn admit(&mut self, now: Now) -> Admission {
+        if self.shard.is_short_of_memory() {
+            self.shard.counters_mut().pressure_refused += 1;
+            return Admission::ShortOfMemory;
+        }
+        if let Err(retry_after_s) = self.accept_rate.admit(now.mono_ms) {
+            self.shard.counters_mut().accepts_limited += 1;
+            self.log.too_fast(retry_after_s, now);
+            return Admission::TooFast { retry_after_s };
+        }
+        self.seat()
+    }
+
+    fn seat(&self) -> Admission {
+        if self.shared.seats.take() { Admission::Served } else { Admission::OverCapacity }
     }
 
     /// Gives a connection that has a seat to a loop.
@@ -77,7 +96,9 @@ impl EventLoop {
     pub(super) fn open(&mut self, mut socket: Socket, admission: Admission, now: Now) {
         let seat = match admission {
             Admission::Served => Seat::Served,
-            Admission::OverCapacity => Seat::Refused,
+            Admission::OverCapacity | Admission::TooFast { .. } | Admission::ShortOfMemory => {
+                Seat::Refused
+            }
         };
         let peer = self.peer_of(&socket);
         let trust = peer.map_or(Trust::Stranger, |peer| self.shared.trusted_proxies.trust(&peer));

@@ -7,11 +7,13 @@
 //! connection in a slot that they free.
 
 use super::accept::{Accepted, Acceptor};
+use super::accept_rate::AcceptRate;
 use super::clock::Clock;
 use super::deal::Dealer;
 use super::errands::Asker;
 use super::link::Inbox;
 use super::log::Log;
+use super::memory::MemoryWatch;
 use super::peer::{Parcel, Peer};
 use super::seats::Seats;
 use super::socket::ReadSide;
@@ -64,6 +66,7 @@ pub(super) struct EventLoop {
     /// Connections with something to read, each once.
     pub(super) ready: VecDeque<ConnKey>,
     pub(super) acceptor: Acceptor,
+    pub(super) accept_rate: AcceptRate,
     /// Off the accept queue, not yet placed; empty between ticks.
     pub(super) accepted: Vec<Accepted>,
     pub(super) dealer: Dealer,
@@ -72,9 +75,10 @@ pub(super) struct EventLoop {
     pub(super) log: Log,
     /// Where passwords are checked, if anybody has one.
     pub(super) logins: Option<Logins<Asker>>,
+    pub(super) memory: MemoryWatch,
+    pub(super) trim: Trim,
     inbox: Inbox<Parcel>,
     inbox_state: InboxState,
-    trim: Trim,
     phase: Phase,
     now: Now,
 }
@@ -114,7 +118,9 @@ pub(super) struct Parts {
     pub(super) shard: Shard,
     pub(super) poll: Poll,
     pub(super) acceptor: Acceptor,
+    pub(super) accept_rate: AcceptRate,
     pub(super) dealer: Dealer,
+    pub(super) memory: MemoryWatch,
     pub(super) inbox: Inbox<Parcel>,
     pub(super) logins: Option<Logins<Asker>>,
 }
@@ -122,7 +128,8 @@ pub(super) struct Parts {
 impl EventLoop {
     /// Puts a loop together. Called on its own thread, so that its buffers are local to its core.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { id, shared, shard, poll, acceptor, dealer, inbox, logins } = parts;
+        let Parts { id, shared, shard, poll, acceptor, accept_rate, dealer, memory, inbox, logins } =
+            parts;
         let now = shared.clock.now();
         Self {
             id,
@@ -133,14 +140,16 @@ impl EventLoop {
             buffer: vec![0; RECV_BUFFER_BYTES].into(),
             ready: VecDeque::new(),
             acceptor,
+            accept_rate,
             accepted: Vec::new(),
             dealer,
             refusals: 0,
             log: Log::new(id),
             logins,
+            memory,
+            trim: Trim::default(),
             inbox,
             inbox_state: InboxState::Waiting,
-            trim: Trim::default(),
             phase: Phase::Serving,
             now,
         }
@@ -158,6 +167,7 @@ impl EventLoop {
         let now = self.shared.clock.now(); // The tick's only look at the clock.
         self.now = now;
         self.shard.counters_mut().ticks += 1;
+        self.watch_memory(now);
         for event in &*events {
             self.handle_event(event, now);
         }
@@ -210,7 +220,9 @@ impl EventLoop {
         };
         let (shard, acceptor) =
             (self.shard.poll_timeout(now), self.acceptor.poll_timeout(now.mono_ms));
-        let due = [shard, acceptor, self.trim.poll_timeout(now.mono_ms), end];
+        let (memory, trim) =
+            (self.memory.poll_timeout(now.mono_ms), self.trim.poll_timeout(now.mono_ms));
+        let due = [shard, acceptor, memory, trim, end];
         due.into_iter().flatten().min().map(Duration::from_millis)
     }
 

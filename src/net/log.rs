@@ -8,7 +8,7 @@
 
 use super::accept::Shortage;
 use crate::broker::{ConnKey, Disconnect, LoopId, Now};
-use crate::engine::Notice;
+use crate::engine::{MemoryUse, Notice, Pressure, Relief};
 use crate::observe::LineLimiter;
 use std::mem::{Discriminant, discriminant};
 
@@ -17,6 +17,8 @@ use std::mem::{Discriminant, discriminant};
 enum Kind {
     Notice(Discriminant<Notice>),
     Shortage,
+    TooFast,
+    Memory,
 }
 
 /// One loop's voice in the log.
@@ -63,6 +65,48 @@ impl Log {
                 suppressed,
                 "cannot accept connections"
             );
+        }
+    }
+
+    /// Says that more connections came than may in a second.
+    #[cold]
+    pub(super) fn too_fast(&mut self, retry_after_s: u8, now: Now) {
+        if let Some(suppressed) = self.admit(Kind::TooFast, now) {
+            tracing::warn!(
+                loop_id = self.id.0,
+                retry_after_s,
+                suppressed,
+                "connection refused: too many came at once"
+            );
+        }
+    }
+
+    /// Says that memory is short, or no longer, and what was given up.
+    #[cold]
+    pub(super) fn memory(&mut self, memory: &MemoryUse, relief: Relief, now: Now) {
+        let Some(suppressed) = self.admit(Kind::Memory, now) else { return };
+        let (loop_id, MemoryUse { used_bytes, max_bytes, pressure }) = (self.id.0, *memory);
+        let Relief { members, bytes } = relief;
+        match pressure {
+            Pressure::None => {
+                tracing::info!(
+                    loop_id,
+                    used_bytes,
+                    max_bytes,
+                    suppressed,
+                    "memory is enough again"
+                );
+            }
+            Pressure::High { over_bytes } => tracing::warn!(
+                loop_id,
+                used_bytes,
+                max_bytes,
+                over_bytes,
+                members_closed = members,
+                bytes_freed = bytes,
+                suppressed,
+                "memory is short: newcomers are refused, slow members closed"
+            ),
         }
     }
 

@@ -6,6 +6,7 @@
 //! is taken on a loop; a loop reads the clock once a tick.
 
 mod accept;
+mod accept_rate;
 mod arrivals;
 mod clock;
 mod deal;
@@ -15,6 +16,7 @@ mod event_loop;
 pub mod link;
 mod listener;
 mod log;
+mod memory;
 mod peer;
 mod seats;
 mod server;

@@ -5,6 +5,7 @@
 //! because the rooms at home there would be lost without a word.
 
 use super::accept::Acceptor;
+use super::accept_rate::AcceptRate;
 use super::clock::{self, Clock};
 use super::deal::Dealer;
 use super::descriptors::{self, LimitsInForce};
@@ -12,6 +13,7 @@ use super::errands::{SideWork, start_logins, watch_keys};
 use super::event_loop::{EventLoop, Parts, Shared};
 use super::link::inbox;
 use super::listener::{Bound, Listener, Options, bind_all};
+use super::memory::{MemoryWatch, memory_max};
 use super::peer::{Parcel, Peer};
 use super::seats::Seats;
 use super::settings::settings_from;
@@ -198,6 +200,8 @@ fn make_loops(
     let settings = Arc::new(settings);
     let (room_key, epoch_key) = (random_key()?, random_key()?);
     let count = u8::try_from(loops).expect("LOOPS_MAX fits a byte");
+    let memory_max = memory_max(config.memory_max);
+    let accepting = if config.accept == Accept::ReusePort { loops } else { 1 };
     let mut parts = Vec::with_capacity(loops);
     for (id, (poll, inbox, acceptor)) in (0..).map(LoopId).zip(halves) {
         let settings = Arc::clone(&settings);
@@ -209,7 +213,9 @@ fn make_loops(
             shard: Shard::new(setup, shared.clock.now()),
             poll,
             acceptor,
+            accept_rate: AcceptRate::new(config.accepts_per_second, accepting),
             dealer: Dealer::new(config.accept, count, fastrand::Rng::new()),
+            memory: MemoryWatch::new(memory_max),
             inbox,
             logins: logins.clone(),
         });

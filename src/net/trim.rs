@@ -39,6 +39,11 @@ impl Trim {
         }
     }
 
+    /// Notes that memory was given up which somebody waits for.
+    pub(super) fn handle_relief(&mut self, now_ms: u64) {
+        self.due_ms.get_or_insert(now_ms + DELAY_MS);
+    }
+
     /// Milliseconds until it wants a tick.
     pub(super) fn poll_timeout(&self, now_ms: u64) -> Option<u64> {
         self.due_ms.map(|due| due.saturating_sub(now_ms))

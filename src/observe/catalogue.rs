@@ -272,6 +272,12 @@ pub(super) const METRICS: &[Metric] = &[
     }),
     count("notices_dropped", "Notices for the log that found no place.", |sum| sum.notices_dropped),
     // Memory.
+    gauge_bytes("memory", "Memory that the process uses, as it was last looked at.", |scrape| {
+        scrape.facts.memory_bytes
+    }),
+    gauge_bytes("memory_max", "Memory that it may use; 0 is as much as there is.", |scrape| {
+        scrape.facts.memory_max_bytes
+    }),
     sum_bytes("spill", "Bytes held for unfinished requests and messages.", |sum| sum.spill_bytes),
     sum_bytes("outbox", "Bytes queued in outboxes, shared ones once per member.", |sum| {
         sum.outbox_bytes
@@ -284,6 +290,10 @@ pub(super) const METRICS: &[Metric] = &[
 
 const fn gauge(name: &'static str, help: &'static str, of: fn(&Scrape) -> u64) -> Metric {
     Metric { name, unit: None, help, value: Value::Gauge(of) }
+}
+
+const fn gauge_bytes(name: &'static str, help: &'static str, of: fn(&Scrape) -> u64) -> Metric {
+    Metric { name, unit: BYTES, help, value: Value::Gauge(of) }
 }
 
 const fn sum(name: &'static str, help: &'static str, of: fn(&Counters) -> u64) -> Metric {

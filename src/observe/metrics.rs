@@ -21,6 +21,10 @@ pub struct ProcessFacts {
     pub uptime_ms: u64,
     /// Connections that the process may hold.
     pub connections_max: u64,
+    /// Memory that the process uses, as it was last looked at.
+    pub memory_bytes: u64,
+    /// Memory that it may use; 0 is as much as there is.
+    pub memory_max_bytes: u64,
 }
 
 /// Writes the sum of `loops` and the facts as OpenMetrics text, ready to be a response's body.
@@ -113,8 +117,13 @@ mod tests {
     use super::*;
     use std::collections::{BTreeMap, BTreeSet};
 
-    const FACTS: ProcessFacts =
-        ProcessFacts { version: "1.2.3", uptime_ms: 1_500, connections_max: 10_000 };
+    const FACTS: ProcessFacts = ProcessFacts {
+        version: "1.2.3",
+        uptime_ms: 1_500,
+        connections_max: 10_000,
+        memory_bytes: 1 << 20,
+        memory_max_bytes: 1 << 30,
+    };
 
     /// One family, as read back from the text.
     struct Family {

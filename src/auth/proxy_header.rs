@@ -62,7 +62,9 @@ pub struct ProxyStep {
 pub enum ProxyHeader {
     /// The proxy speaks for that address.
     Client(PeerAddr),
-    /// It speaks for itself (a health check), or for someone whose address it does not know.
+    /// It speaks for someone whose address it does not know.
+    Unknown,
+    /// It speaks for itself, as in a health check.
     Own,
     /// There is no header: what [`ProxyReader::take`] gives is the client's.
     Absent,
@@ -165,7 +167,7 @@ fn progress_v1(held: &[u8]) -> Result<Progress, BadProxyHeader> {
     Ok(Progress::Done(match header.addresses {
         v1::Addresses::Tcp4(ip) => ProxyHeader::Client(PeerAddr::v4(ip.source_address.octets())),
         v1::Addresses::Tcp6(ip) => ProxyHeader::Client(PeerAddr::v6(ip.source_address.octets())),
-        v1::Addresses::Unknown => ProxyHeader::Own,
+        v1::Addresses::Unknown => ProxyHeader::Unknown,
     }))
 }
 
@@ -188,7 +190,7 @@ fn progress_v2(held: &[u8]) -> Result<Progress, BadProxyHeader> {
     let header = v2::Header::try_from(held).map_err(|_| BadProxyHeader::Malformed)?;
     let header = match (header.protocol, header.addresses) {
         (v2::Protocol::Datagram, _) => return Err(BadProxyHeader::Datagram),
-        (v2::Protocol::Unspecified, _) | (_, v2::Addresses::Unspecified) => ProxyHeader::Own,
+        (v2::Protocol::Unspecified, _) | (_, v2::Addresses::Unspecified) => ProxyHeader::Unknown,
         (v2::Protocol::Stream, v2::Addresses::IPv4(ip)) => {
             ProxyHeader::Client(PeerAddr::v4(ip.source_address.octets()))
         }
@@ -263,14 +265,14 @@ mod tests {
         vec![
             (line("PROXY TCP4 192.0.2.1 10.0.0.1 4711 80\r\n"), CLIENT),
             (line("PROXY TCP6 2000::1 fd00::1 4711 80\r\n"), six),
-            (line("PROXY UNKNOWN\r\n"), ProxyHeader::Own),
-            (line("PROXY UNKNOWN 192.0.2.1 10.0.0.1 4711 80\r\n"), ProxyHeader::Own),
+            (line("PROXY UNKNOWN\r\n"), ProxyHeader::Unknown),
+            (line("PROXY UNKNOWN 192.0.2.1 10.0.0.1 4711 80\r\n"), ProxyHeader::Unknown),
             (v2(0x21, 0x11, &tcp4()), CLIENT),
             (v2(0x21, 0x11, &extended), CLIENT),
             (v2(0x21, 0x21, &tcp6()), six),
             (v2(0x21, 0x31, &[b'a'; 216]), unix),
-            (v2(0x21, 0x00, &[]), ProxyHeader::Own),
-            (v2(0x21, 0x10, &tcp4()), ProxyHeader::Own),
+            (v2(0x21, 0x00, &[]), ProxyHeader::Unknown),
+            (v2(0x21, 0x10, &tcp4()), ProxyHeader::Unknown),
             (v2(0x20, 0x00, &[]), ProxyHeader::Own),
             (v2(0x20, 0x11, &tcp4()), ProxyHeader::Own),
             (v2(0x20, 0x12, b"noise"), ProxyHeader::Own),
@@ -346,7 +348,7 @@ mod tests {
     fn a_header_has_an_end_within_its_bound() {
         let line =
             |bytes: usize| [&b"PROXY UNKNOWN "[..], &vec![b'x'; bytes - 16], b"\r\n"].concat();
-        assert_eq!(read(&line(BYTES_MAX_V1)), Ok((BYTES_MAX_V1, Some(ProxyHeader::Own))));
+        assert_eq!(read(&line(BYTES_MAX_V1)), Ok((BYTES_MAX_V1, Some(ProxyHeader::Unknown))));
         assert_eq!(read(&line(BYTES_MAX_V1 + 1)), Err(BadProxyHeader::TooLong));
         let block = |bytes: usize| v2(0x20, 0, &vec![0; bytes - FIXED_BYTES_V2]);
         let most = PROXY_HEADER_BYTES_MAX;

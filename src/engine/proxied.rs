@@ -55,7 +55,8 @@ impl Shard {
         // The request has what is left of the handshake's time.
         self.put_phase(key, Phase::Head(HeadReader::default()));
         match header {
-            ProxyHeader::Client(client) => self.note_proxied(key, client),
+            ProxyHeader::Client(client) => self.note_proxied(key, Some(client)),
+            ProxyHeader::Unknown => self.note_proxied(key, None),
             ProxyHeader::Own => {}
             ProxyHeader::Absent => {
                 // What looked like the beginning of a header begins a request.
@@ -67,16 +68,18 @@ impl Shard {
         step.consumed
     }
 
-    /// Whom the proxy speaks for is the peer from now on.
-    fn note_proxied(&mut self, key: ConnKey, client: PeerAddr) {
+    /// Whom the proxy speaks for is the peer from now on. One whose address nobody knows counts as
+    /// being where the proxy is, and is no proxy.
+    fn note_proxied(&mut self, key: ConnKey, client: Option<PeerAddr>) {
         let trust = match client {
-            PeerAddr::Ip(_) => self.settings.trusted_proxies.trust(&client),
+            Some(client @ PeerAddr::Ip(_)) => self.settings.trusted_proxies.trust(&client),
             // It came through a Unix socket of the proxy's, and those are not ours.
-            PeerAddr::Unix => Trust::Stranger,
+            Some(PeerAddr::Unix) | None => Trust::Stranger,
         };
-        if let Some(session) = self.session(key) {
-            session.trust = trust;
-            session.papers_mut().address = Some(client);
+        let Some(session) = self.session(key) else { return };
+        session.trust = trust;
+        if client.is_some() {
+            session.papers_mut().address = client;
         }
     }
 

@@ -190,6 +190,14 @@ fn whom_the_proxy_protocol_names_is_trusted_by_its_own_address() {
         let found = upgraded(&mut rig, key, &[&line(from), &forwarded]);
         assert_eq!(found.as_deref(), Some(client), "through {from}");
     }
+    // One of whom the proxy knows nothing is no proxy; the proxy itself, as in its checks, is.
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    for (header, client) in [(UNKNOWN, "10.0.0.1"), (local, "198.51.100.9")] {
+        let mut rig = rig(ProxyProtocol::Required);
+        let key = open(&mut rig, PROXY);
+        let found = upgraded(&mut rig, key, &[header, &forwarded]);
+        assert_eq!(found.as_deref(), Some(client), "{}", header.escape_ascii());
+    }
     // Through a Unix socket of the proxy's, which is none of ours.
     let mut rig = rig(ProxyProtocol::Required);
     let key = open(&mut rig, PROXY);

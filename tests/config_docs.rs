@@ -126,5 +126,5 @@ fn every_field_of_a_config_is_documented() {
     } = Config::default();
     // All but `rooms` and `warnings` are settings; some are several: the log two, compression five,
     // history three, presence four, batches two, identity three, origins two, auth 26, rates six.
-    assert_eq!(SETTINGS.len(), 44 - 2 - 3 + 1 + 2 + 2 + 3 + 1 + 2 + 1 + 25 + 5);
+    assert_eq!(SETTINGS.len(), 48 - 2 - 3 + 1 + 2 + 2 + 3 + 1 + 2 + 1 + 25 + 5);
 }

@@ -2,7 +2,7 @@
 //!
 //! Not here: requests that `http` refuses, and the broker itself; where an answer depends on it,
 //! the document has a word in braces. Invariant: every block marked `http` is a request followed
-//! by its response, and is replayed.
+//! by its response, and is replayed; so is one marked `http auth`.
 
 use super::{
     Credentials, Intent, Notification, Refusal, check_payload, decide, healthy, logged_in, metrics,
@@ -91,8 +91,10 @@ fn answer(request: &str) -> String {
 fn the_document_shows_what_is_answered() {
     let document = include_str!("../../docs/protocols/http.md");
     let blocks: Vec<String> = document
-        .split("\n```http\n")
+        // Marked `http auth`: what takes a broker with logins and keys.
+        .split("\n```http")
         .skip(1)
+        .filter_map(|rest| rest.strip_prefix(" auth").unwrap_or(rest).strip_prefix('\n'))
         .map(|rest| wire(rest.split_once("\n```").expect("a closed block").0))
         .collect();
     assert!(blocks.len() > 10, "the document has examples");

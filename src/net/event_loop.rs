@@ -128,8 +128,8 @@ pub(super) struct Parts {
 impl EventLoop {
     /// Puts a loop together. Called on its own thread, so that its buffers are local to its core.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { id, shared, shard, poll, acceptor, accept_rate, dealer, memory, inbox, logins } =
-            parts;
+        let Parts { id, shared, shard, poll, acceptor, accept_rate, dealer, .. } = parts;
+        let Parts { memory, inbox, logins, .. } = parts;
         let now = shared.clock.now();
         Self {
             id,

@@ -9,7 +9,7 @@ use super::asks::Asked;
 use super::commands::RawJoin;
 use super::staging::LeftOut;
 use super::told::Notice;
-use crate::auth::Access;
+use crate::auth::{Access, Revocation};
 use crate::broker::{
     CommandError, ConnKey, Encoding, ErrorCode, LoopId, Parked, PayloadKind, Piece, Published,
     RoomHandle, RoomName, RoomOptions, SessionId, User,
@@ -338,6 +338,8 @@ pub(crate) enum Topic {
         /// Who may see only what it may join; none for who may see all.
         access: Option<Arc<Access>>,
     },
+    /// To let nobody in any more by what is revoked, and to close who is.
+    Revoke(Arc<Revocation>),
     /// A page of the users at home there.
     Users { after: Option<Box<str>>, limit: usize },
     /// To pass this frame on to all native connections, or to all but one.
@@ -353,8 +355,10 @@ pub(crate) enum Answer {
     Rooms(Vec<(RoomName, u32)>),
     /// Users in order of id, each with its entry's JSON.
     Users(Vec<(Box<str>, Box<[u8]>)>),
-    /// How many got the frame.
+    /// How many got the frame, or were closed.
     Told(u32),
+    /// There is no place for another revocation.
+    Full,
 }
 
 impl Question {
@@ -362,9 +366,9 @@ impl Question {
     fn extra_bytes(&self) -> usize {
         match self {
             Self::Ask { what: Topic::Broadcast { frame, .. }, .. } => frame.len(),
-            Self::Ask { what: Topic::Health | Topic::Metrics, .. } => 0,
+            Self::Ask { what: Topic::Health | Topic::Metrics | Topic::Revoke(_), .. } => 0,
             Self::Ask { what: Topic::Rooms { .. } | Topic::Users { .. }, .. } => 0,
-            Self::Answer { answer: Answer::Alive | Answer::Told(_), .. } => 0,
+            Self::Answer { answer: Answer::Alive | Answer::Told(_) | Answer::Full, .. } => 0,
             Self::Answer { answer: Answer::Counted(_), .. } => size_of::<Counters>(),
             Self::Answer { answer: Answer::Rooms(rooms), .. } => {
                 rooms.len() * size_of::<(RoomName, u32)>()

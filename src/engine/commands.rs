@@ -476,6 +476,7 @@ impl Shard {
                     Topic::Users { after, limit } => {
                         Answer::Users(self.directory.page(after.as_deref(), limit + 1))
                     }
+                    Topic::Revoke(revocation) => self.apply_revocation(&revocation, now),
                     Topic::Broadcast { frame, left_out } => {
                         let here = left_out.filter(|(id, _)| *id == self.id);
                         let left_out = here.map(|(_, key)| key);

@@ -108,7 +108,13 @@ impl Shard {
         token: &str,
         now: Now,
     ) -> Result<Arc<Access>, BadToken> {
-        match self.authority.admit(token, now.unix_ms) {
+        let admitted = self.authority.admit(token, now.unix_ms).and_then(|access| {
+            let facts = access.token.as_ref();
+            let is_over =
+                facts.is_some_and(|facts| self.revocations.is_revoked(access.user.id(), facts));
+            if is_over { Err(BadToken::Revoked) } else { Ok(access) }
+        });
+        match admitted {
             Ok(access) => {
                 self.counters.tokens_accepted += 1;
                 Ok(Arc::new(access))

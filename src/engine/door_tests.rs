@@ -347,3 +347,39 @@ fn the_api_asks_who_calls_before_anything_else() {
     post(&mut rig, "/v1/rooms/a/messages", &ada);
     assert!(read(&mut rig, bob).contains(r#""sender":{"id":"ada","username":"ada"}"#));
 }
+
+#[test]
+fn who_is_revoked_is_closed_at_once_and_does_not_come_back() {
+    let mut rig = rig();
+    let revoke = |rig: &mut Rig, body: Value| {
+        let key = rig.open();
+        let body = body.to_string();
+        let request = format!(
+            "POST /v1/revocations HTTP/1.1\r\nHost: h\r\nX-API-Key: the key of a server\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        rig.shard.handle_bytes(key, &mut request.into_bytes(), rig.now);
+        read(rig, key)
+    };
+    let native = connect(&mut rig, "ada", 600, None);
+    let bearer = format!("Authorization: Bearer {}\r\n", token("ada", 600, None));
+    let (raw, _) = upgrade(&mut rig, "/raw/a", &bearer);
+    let (bob, eve) = (connect(&mut rig, "bob", 600, None), connect(&mut rig, "eve", 600, None));
+    let answer = revoke(&mut rig, json!({"user":"ada"}));
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(r#"{"closed":2}"#), "{answer}");
+    let codes = [native, raw, bob].map(|key| close_code(&mut rig, key));
+    assert_eq!(codes, [Some(4001), Some(4001), None]);
+    let (_, answer) = upgrade(&mut rig, "/ws", &bearer);
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("revoked"), "{answer}");
+    let answer = revoke(&mut rig, json!({"token":"bob-1"}));
+    assert!(answer.ends_with(r#"{"closed":1}"#), "{answer}");
+    assert_eq!([bob, eve].map(|key| close_code(&mut rig, key)), [Some(4001), None]);
+    let answer = revoke(&mut rig, json!({"issuedBefore":BEGIN_S + 1}));
+    assert!(answer.ends_with(r#"{"closed":1}"#), "{answer}");
+    assert_eq!(close_code(&mut rig, eve), Some(4001));
+    assert!(revoke(&mut rig, json!({"user":1})).starts_with("HTTP/1.1 400 "));
+    let counters = rig.shard.counters();
+    assert_eq!((counters.tokens_revoked, counters.natives), (4, 0));
+    assert!(counters.revocations > 0);
+}

@@ -6,10 +6,11 @@
 //! longer than its `exp`, whatever it was forgiven at the door.
 
 use super::asking::plain_error;
+use super::batch::Answer;
 use super::session::{Phase, Session};
 use super::shard::Shard;
 use super::timers::{TICK_MS, tick_of};
-use crate::auth::Access;
+use crate::auth::{Access, BadToken, Revocation};
 use crate::broker::{ConnKey, Disconnect, ErrorCode, Now, Role};
 use crate::limits::TOKEN_WARNING_MS;
 use crate::protocol::json::ErrorReply;
@@ -80,8 +81,23 @@ impl Shard {
         }
     }
 
+    /// Lets nobody in any more by what is revoked, and closes who is.
+    pub(super) fn apply_revocation(&mut self, revocation: &Revocation, now: Now) -> Answer {
+        if self.revocations.add(revocation, now.unix_ms / 1_000).is_err() {
+            return Answer::Full;
+        }
+        let revocations = std::mem::take(&mut self.revocations);
+        let is_over = |access: &Access| {
+            let token = access.token.as_ref();
+            token.is_some_and(|token| revocations.is_revoked(access.user.id(), token))
+        };
+        let ended = self.end_access(is_over, now);
+        self.revocations = revocations;
+        Answer::Told(ended)
+    }
+
     /// Closes the WebSockets whose access `is_over`; how many there were.
-    pub(super) fn end_access(&mut self, is_over: impl Fn(&Access) -> bool, now: Now) -> u32 {
+    fn end_access(&mut self, is_over: impl Fn(&Access) -> bool, now: Now) -> u32 {
         let keys: Vec<(u32, u32)> = self.sessions.keys().collect();
         let mut ended = 0;
         for (index, generation) in keys {
@@ -92,6 +108,11 @@ impl Shard {
             if access.is_some_and(&is_over) {
                 ended += 1;
                 self.counters.tokens_revoked += 1;
+                if self.native(key).is_some() {
+                    let message = BadToken::Revoked.to_string();
+                    let error = plain_error(ErrorCode::Unauthorized, &message, None);
+                    self.answer_error(key, &error);
+                }
                 self.disconnect(key, Disconnect::Unauthorized, now);
             }
         }

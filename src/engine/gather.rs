@@ -135,7 +135,11 @@ impl Shard {
         match what {
             // Sums that lack a loop would go backwards.
             Topic::Health | Topic::Metrics if !missing.is_empty() => api::unhealthy(missing),
-            Topic::Broadcast { .. } if !missing.is_empty() => api::unanswered(missing),
+            Topic::Broadcast { .. } | Topic::Revoke(_) if !missing.is_empty() => {
+                api::unanswered(missing)
+            }
+            Topic::Revoke(_) if answers.iter().flatten().any(is_full) => api::revocations_full(),
+            Topic::Revoke(_) => api::revoked(told(answers)),
             Topic::Health => api::healthy(usize::from(self.loops)),
             Topic::Metrics => {
                 let facts = observe::ProcessFacts {
@@ -181,7 +185,9 @@ impl Shard {
             Topic::Broadcast { .. } => {
                 self.answer_now(key, |out| json::push_ack_receivers(out, id, told(answers)));
             }
-            Topic::Health | Topic::Metrics => debug_assert!(false, "no client asks for that"),
+            Topic::Health | Topic::Metrics | Topic::Revoke(_) => {
+                debug_assert!(false, "no client asks for that");
+            }
         }
     }
 }
@@ -197,7 +203,9 @@ fn page<K: Ord, V>(mut entries: Vec<(K, V)>, limit: usize) -> (Vec<(K, V)>, bool
 fn rooms(answers: &[Option<Answer>]) -> Vec<(RoomName, u32)> {
     let pages = answers.iter().flatten().filter_map(|answer| match answer {
         Answer::Rooms(rooms) => Some(rooms),
-        Answer::Alive | Answer::Counted(_) | Answer::Users(_) | Answer::Told(_) => None,
+        Answer::Alive | Answer::Counted(_) | Answer::Users(_) | Answer::Told(_) | Answer::Full => {
+            None
+        }
     });
     pages.flatten().cloned().collect()
 }
@@ -205,7 +213,9 @@ fn rooms(answers: &[Option<Answer>]) -> Vec<(RoomName, u32)> {
 fn users(answers: &[Option<Answer>]) -> Vec<(&str, &[u8])> {
     let pages = answers.iter().flatten().filter_map(|answer| match answer {
         Answer::Users(users) => Some(users),
-        Answer::Alive | Answer::Counted(_) | Answer::Rooms(_) | Answer::Told(_) => None,
+        Answer::Alive | Answer::Counted(_) | Answer::Rooms(_) | Answer::Told(_) | Answer::Full => {
+            None
+        }
     });
     pages.flatten().map(|(id, entry)| (&**id, &**entry)).collect()
 }
@@ -213,16 +223,24 @@ fn users(answers: &[Option<Answer>]) -> Vec<(&str, &[u8])> {
 fn counted(answers: &[Option<Answer>]) -> Vec<Counters> {
     let counted = answers.iter().flatten().filter_map(|answer| match answer {
         Answer::Counted(counters) => Some(counters.as_ref().clone()),
-        Answer::Alive | Answer::Rooms(_) | Answer::Users(_) | Answer::Told(_) => None,
+        Answer::Alive | Answer::Rooms(_) | Answer::Users(_) | Answer::Told(_) | Answer::Full => {
+            None
+        }
     });
     counted.collect()
+}
+
+fn is_full(answer: &Answer) -> bool {
+    matches!(answer, Answer::Full)
 }
 
 /// How many all loops told.
 fn told(answers: &[Option<Answer>]) -> u32 {
     let told = answers.iter().flatten().filter_map(|answer| match answer {
         Answer::Told(told) => Some(*told),
-        Answer::Alive | Answer::Counted(_) | Answer::Rooms(_) | Answer::Users(_) => None,
+        Answer::Alive | Answer::Counted(_) | Answer::Rooms(_) | Answer::Users(_) | Answer::Full => {
+            None
+        }
     });
     told.fold(0, u32::saturating_add)
 }

@@ -369,13 +369,22 @@ impl Shard {
                 self.run_notify_room(key, room, &reader.take(), exchange, now);
             }
             Intent::Login => self.run_login(key, &reader.take(), exchange, now),
-            Intent::Revoke => self.respond(key, &api::nowhere(), exchange, now),
+            Intent::Revoke => self.run_revoke(key, &reader.take(), exchange, now),
             Intent::Health => self.gather(key, exchange, Topic::Health, now),
             Intent::Metrics => self.gather(key, exchange, Topic::Metrics, now),
             Intent::Ready => {
                 let is_ready = !self.draining && !self.is_short_of_memory();
                 self.respond(key, &api::ready(is_ready), exchange, now);
             }
+        }
+    }
+
+    fn run_revoke(&mut self, key: ConnKey, body: &[u8], exchange: Exchange, now: Now) {
+        match api::read_revocation(body) {
+            Ok(revocation) => {
+                self.gather(key, exchange, Topic::Revoke(Arc::new(revocation)), now);
+            }
+            Err(response) => self.respond(key, &response, exchange, now),
         }
     }
 

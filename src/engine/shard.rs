@@ -25,7 +25,7 @@ use super::sessions::SessionsAtHome;
 use super::settings::Settings;
 use super::table::Table;
 use super::timers::{Wheel, tick_of};
-use crate::auth::{Authority, BadProxyHeader, BadToken, OriginRefused, Trust};
+use crate::auth::{Authority, BadProxyHeader, BadToken, OriginRefused, Revocations, Trust};
 use crate::broker::{ConnKey, Disconnect, Gap, LoopId, Now, PeerAddr, RoomHandle};
 use crate::limits::{NOTICES_MAX, SMALL_ROOM_MEMBERS_MAX};
 use crate::observe::Counters;
@@ -196,6 +196,8 @@ pub struct Shard {
     pub(super) settings: Arc<Settings>,
     /// What the wall clock is ahead of the other one, as of when deadlines were set by it.
     pub(super) unix_offset_ms: u64,
+    /// Whom it does not let in any more; the same on all loops.
+    pub(super) revocations: Revocations,
     /// Who decides who comes in.
     pub(super) authority: Arc<Authority>,
     pub(super) sessions: Table<Session>,
@@ -300,6 +302,7 @@ impl Shard {
             memory: MemoryUse::default(),
             next_batch: 0,
             unix_offset_ms: now.unix_ms.saturating_sub(now.mono_ms),
+            revocations: Revocations::default(),
             authority: Arc::clone(&settings.authority),
             settings,
         }
@@ -366,6 +369,9 @@ impl Shard {
         counters.pressure_refused += self.homes.refused_for_memory;
         counters.users_online = self.directory.len() as u64;
         counters.contexts = self.contexts.len() as u64;
+        if self.id == LoopId(0) {
+            counters.revocations = self.revocations.len() as u64; // All loops have the same.
+        }
         counters.pinned_bytes = self.buffers.pinned_bytes() as u64;
         counters.outgoing_bytes = (outgoing + refused + self.homes.staged_bytes()) as u64;
         counters

@@ -35,6 +35,19 @@ pub fn room_limit() -> Response {
     come_back("room-limit: the broker holds as many rooms as it may")
 }
 
+/// The request comes from an address that has as many connections as it may.
+pub fn beyond_address() -> Response {
+    let text = "address-limit: this address has as many connections as it may";
+    Response::problem(429, text).with_field("Retry-After", RETRY_AFTER_S.to_string())
+}
+
+/// Too many requests came from whoever sends this one; the next may come in so many milliseconds.
+pub fn rate_limited(retry_after_ms: u64) -> Response {
+    let seconds = retry_after_ms.div_ceil(1_000).max(1);
+    let text = "rate-limited: too much was sent in a short time";
+    Response::problem(429, text).with_field("Retry-After", seconds.to_string())
+}
+
 /// There are as many connections as there may be.
 pub fn no_such_room() -> Response {
     let text = "forbidden: the room does not exist, and create is not granted there";

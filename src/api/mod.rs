@@ -13,8 +13,9 @@ mod payload;
 mod revocation;
 
 pub use answer::{
-    METRICS_CONTENT_TYPE, draining, healthy, metrics, no_such_room, over_capacity, published,
-    ready, room_limit, short_of_memory, told, too_fast, unanswered, unhealthy,
+    METRICS_CONTENT_TYPE, beyond_address, draining, healthy, metrics, no_such_room, over_capacity,
+    published, rate_limited, ready, room_limit, short_of_memory, told, too_fast, unanswered,
+    unhealthy,
 };
 pub use intent::{Intent, Refusal, decide, nowhere};
 pub use login::{Credentials, logged_in, login_off};

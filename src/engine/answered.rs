@@ -32,6 +32,8 @@ impl Shard {
     ) {
         match reply {
             Reply::Joined(reply) => self.handle_joined(*reply, fresh, now),
+            Reply::Seat { key, address, granted } => self.handle_seat(key, address, granted),
+            Reply::Lent { ask, loan } => self.receive_loan(&ask, loan, now),
             Reply::JoinRefused { key, error } => {
                 let reason = match error {
                     CommandError::RoomLimit | CommandError::ShortOfMemory => {

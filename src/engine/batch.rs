@@ -6,13 +6,15 @@
 //! join's reply comes before what the newcomer gets).
 
 use super::asks::Asked;
-use super::commands::RawJoin;
+use super::lending::{Ask, Loan};
+use super::raw_asks::RawJoin;
+use super::seating::SeatAsk;
 use super::staging::LeftOut;
 use super::told::Notice;
 use crate::auth::{Access, Revocation};
 use crate::broker::{
-    CommandError, ConnKey, Encoding, ErrorCode, LoopId, Parked, PayloadKind, Piece, Published,
-    RoomHandle, RoomName, RoomOptions, SessionId, User,
+    AddressKey, CommandError, ConnKey, Encoding, ErrorCode, LoopId, Parked, PayloadKind, Piece,
+    Published, RoomHandle, RoomName, RoomOptions, SessionId, User,
 };
 use crate::observe::Counters;
 use std::sync::Arc;
@@ -123,6 +125,10 @@ pub(crate) enum HomeCommand {
         encoding: Encoding,
         count: u32,
     },
+    /// To the home of an address.
+    Seat(SeatAsk),
+    /// To the home of a user or an address.
+    Borrow(Box<Ask>),
     Publish {
         room: SentRoom,
         kind: PayloadKind,
@@ -181,6 +187,17 @@ pub(crate) enum Reply {
     Past {
         key: ConnKey,
         past: Box<PastReply>,
+    },
+    /// Whether there is a seat for a connection of that address.
+    Seat {
+        key: ConnKey,
+        address: AddressKey,
+        granted: bool,
+    },
+    /// What was lent.
+    Lent {
+        ask: Box<Ask>,
+        loan: Loan,
     },
     JoinRefused {
         key: ConnKey,

@@ -13,8 +13,9 @@ use super::buffers::offset;
 use super::credit::is_worth_a_batch;
 use super::homes::Creator;
 use super::publication::{self, Publication};
+use super::raw_asks::{Post, RawJoin};
 use super::shard::Shard;
-use crate::broker::{CommandError, ConnKey, Encoding, LoopId, Now, PayloadKind, RoomHandle};
+use crate::broker::{CommandError, ConnKey, Encoding, LoopId, Now, RoomHandle};
 use crate::limits::OUTGOING_BYTES_MAX;
 
 /// The sequence of lots from which guests' numbers are drawn: that of the first loop.
@@ -22,36 +23,6 @@ const GUESTS: u64 = 1 << 8;
 
 /// Whose keys those of HTTP requests are: no JSON, as the users of native members are.
 const POSTER: &str = "server";
-
-/// What is published by who is no native member.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Post<'a> {
-    pub(super) kind: PayloadKind,
-    pub(super) payload: &'a [u8],
-    /// The key under which a repeat is recognised; empty for none.
-    pub(super) dedupe: &'a str,
-    /// Who is told to have sent it, as JSON; empty for a guest or a server.
-    pub(super) sender: &'a [u8],
-    /// Whether the room may be created for it.
-    pub(super) may_create: bool,
-}
-
-impl Post<'_> {
-    /// What it takes of the credit at its room's home.
-    const fn bytes(&self) -> usize {
-        self.payload.len() + self.dedupe.len() + self.sender.len()
-    }
-}
-
-/// How a raw connection joins.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RawJoin {
-    /// Of the room's name.
-    pub(crate) hash: u64,
-    pub(crate) encoding: Encoding,
-    /// Whether the room may be created for it.
-    pub(crate) may_create: bool,
-}
 
 impl Shard {
     /// Handles what another loop sent.
@@ -293,6 +264,8 @@ impl Shard {
                 self.apply_publish(from, room, post, sender, now);
                 self.owe(from, post.bytes());
             }
+            HomeCommand::Seat(ask) => self.apply_seat(from, ask),
+            HomeCommand::Borrow(ask) => self.apply_borrow(from, ask, now),
             HomeCommand::Done => debug_assert!(false, "a command is applied once"),
         }
     }
@@ -501,6 +474,7 @@ mod tests {
     use super::super::settings::Settings;
     use super::super::shard::Setup;
     use super::*;
+    use crate::broker::PayloadKind;
     use crate::broker::RoomOptions;
     use crate::limits::{CREDIT_COMMANDS, HELD_BATCH_RETRY_MS};
     use crate::ws::{self, Opcode};

@@ -45,6 +45,7 @@ impl Shard {
             let Some(generation) = self.sessions.generation_at(index) else { continue };
             self.handle_due(ConnKey { index, generation }, tick, now);
         }
+        self.settle_loans(now);
         self.end_absences(now);
         self.homes.handle_due(now);
         self.expire_sessions(now);
@@ -85,6 +86,7 @@ impl Shard {
             self.directory.next_due_ms().map(until),
             self.next_session_expiry_ms().map(until),
             self.gathers.next_deadline_ms().map(until),
+            self.lender.next_expiry_ms().map(until),
         ]
         .into_iter()
         .flatten()
@@ -125,7 +127,8 @@ impl Shard {
         let due = from.saturating_add(u32::try_from(ms.div_ceil(TICK_MS)).unwrap_or(u32::MAX / 2));
         let is_websocket = session.phase.is_websocket();
         let expiry = if is_websocket { self.expiry_due(session) } else { None };
-        expiry.map_or(due, |expiry| due.min(expiry))
+        let rest = session.papers.as_deref().and_then(|papers| papers.rests_until);
+        [expiry, rest].into_iter().flatten().fold(due, u32::min)
     }
 
     fn handle_due(&mut self, key: ConnKey, tick: u32, now: Now) {
@@ -172,6 +175,7 @@ impl Shard {
         if draining && is_websocket {
             return Verdict::End(Disconnect::Draining);
         }
+        self.end_rest(key, tick);
         if is_websocket && self.check_expiry(key, now) {
             return Verdict::End(Disconnect::Unauthorized);
         }

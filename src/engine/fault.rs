@@ -9,13 +9,20 @@ use crate::broker::{ConnKey, Encoding, Form};
 /// Publications in the batch that cost credit, and their payload bytes.
 pub fn publishes(batch: &Batch) -> (u64, u64) {
     let payloads = batch.commands.iter().filter_map(|command| match command {
-        HomeCommand::Publish { payload, .. } => Some(u64::from(payload.end - payload.start)),
+        HomeCommand::Publish { payload, dedupe, said_by, .. } => {
+            let spans = [payload, dedupe, said_by];
+            Some(spans.iter().map(|span| u64::from(span.end - span.start)).sum())
+        }
         HomeCommand::Say(say) => {
             let words: u64 = say.lengths.iter().map(|length| u64::from(*length)).sum();
             Some(u64::from(say.payload.end - say.payload.start) + words)
         }
         HomeCommand::Ask(asked) => asked.spends().map(|bytes| bytes as u64),
-        HomeCommand::Join { .. } | HomeCommand::Leave { .. } | HomeCommand::Done => None,
+        HomeCommand::Join { .. }
+        | HomeCommand::Leave { .. }
+        | HomeCommand::Seat(_)
+        | HomeCommand::Borrow(_)
+        | HomeCommand::Done => None,
     });
     payloads.fold((0, 0), |(count, bytes), payload| (count + 1, bytes + payload))
 }
@@ -115,7 +122,9 @@ pub fn lose_replayed(batch: &mut Batch) -> bool {
             | Reply::Receivers { .. }
             | Reply::Session { .. }
             | Reply::Superseded { .. }
-            | Reply::NativeRefused { .. } => None,
+            | Reply::NativeRefused { .. }
+            | Reply::Seat { .. }
+            | Reply::Lent { .. } => None,
         };
         if past.is_some_and(|past| lose_first_item(past).is_some()) {
             return true;

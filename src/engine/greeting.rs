@@ -9,7 +9,7 @@ use super::native::{Beats, Go, Native, Speaks, prove};
 use super::session::{Pause, Phase};
 use super::shard::Shard;
 use crate::auth::Access;
-use crate::broker::{ConnKey, Now, SessionId, User};
+use crate::broker::{ConnKey, Now, Role, SessionId, User};
 use crate::limits::REQUEST_ID_BYTES_MAX;
 use crate::protocol::json::{self, AdviceReason, Agreed, Hello, Limits, RequestId, Welcome};
 use crate::ws;
@@ -93,6 +93,8 @@ impl Shard {
             let wish = Wish { by: By::Us, ..Wish::default() };
             self.join_native(key, &mut native, (room.as_str(), None), wish, now);
         }
+        let user = Some(access.user.id()).filter(|_| access.user.role() != Role::Guest);
+        self.meter_as(key, user, self.address(key));
         self.let_in(key, Some(access));
         self.begin_phase(key, Phase::Native(native), now);
     }

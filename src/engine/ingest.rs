@@ -3,6 +3,7 @@
 //! Not here: what a request or a frame means (`requests`, `websocket`). Invariant: input is
 //! consumed in order; what a paused connection can't take yet is kept, at most one receive buffer.
 
+use super::papers::Papers;
 use super::session::{Pause, Phase, Session, Unread};
 use super::shard::{Action, Appetite, Shard};
 use super::timers::tick_of;
@@ -27,7 +28,7 @@ impl Shard {
     pub fn handle_eof(&mut self, key: ConnKey, now: Now) {
         let Some(session) = self.session(key) else { return };
         session.eof = true;
-        if session.unread.is_some() {
+        if session.unread.is_some() || session.holds_head() {
             return; // The end comes after what was not handled yet.
         }
         self.apply_eof(key, now);
@@ -72,20 +73,22 @@ impl Shard {
             if session.pause != Pause::No {
                 return (at, Appetite::Pause);
             }
-            let holds_something = match &session.phase {
-                Phase::Body(body) => body.done,
-                Phase::Native(native) => native.held.is_some() || native.has_joins_to_make(),
-                Phase::Proxied(_)
-                | Phase::Head(_)
-                | Phase::Waiting(_)
-                | Phase::Raw(_)
-                | Phase::Unauthenticated(_)
-                | Phase::Echo(_)
-                | Phase::Closing(_)
-                | Phase::Linger(_)
-                | Phase::Finishing
-                | Phase::Gone => false,
-            };
+            let held = session.papers.as_deref().is_some_and(Papers::holds_something);
+            let holds_something = held
+                || match &session.phase {
+                    Phase::Body(body) => body.done,
+                    Phase::Native(native) => native.held.is_some() || native.has_joins_to_make(),
+                    Phase::Proxied(_)
+                    | Phase::Head(_)
+                    | Phase::Waiting(_)
+                    | Phase::Raw(_)
+                    | Phase::Unauthenticated(_)
+                    | Phase::Echo(_)
+                    | Phase::Closing(_)
+                    | Phase::Linger(_)
+                    | Phase::Finishing
+                    | Phase::Gone => false,
+                };
             if rest.is_empty() && !holds_something {
                 return (at, Appetite::More);
             }

@@ -135,6 +135,18 @@ impl Lender {
         Loan { tokens: Tokens { messages, bytes }, retry_ms: 0 }
     }
 
+    /// Takes back what was lent to `holder` and not spent, while it is remembered.
+    pub(crate) fn give_back(&mut self, holder: &Holder, returned: Tokens, now_ms: u64) {
+        let rate = self.rates.of(holder);
+        let (hash, buckets) = (holder.hash(self.key), &self.buckets);
+        let same = |slot: &u32| buckets.at(*slot).is_some_and(|lent| lent.holder == *holder);
+        let Some(slot) = self.places.find(hash, same).copied() else { return };
+        if let Some(lent) = self.buckets.at_mut(slot) {
+            lent.bucket.recover(rate, now_ms);
+            lent.bucket.put_back(returned.messages, returned.bytes);
+        }
+    }
+
     /// The bucket of that holder, made if need be.
     fn open(&mut self, holder: &Holder, now_ms: u64) -> Option<&mut Lent> {
         let hash = holder.hash(self.key);
@@ -202,7 +214,7 @@ pub(crate) struct Claim {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Ask {
     /// To whom the answer goes: [`Borrower::receive`].
-    pub(crate) claim: Claim,
+    pub(crate) claim: Option<Claim>,
     /// Where it is to be asked.
     pub(crate) home: LoopId,
     /// For [`Lender::lend`], as is what follows.
@@ -296,6 +308,11 @@ impl Borrower {
         if known.connections > 0 {
             return;
         }
+        let (returned, home) = (known.tokens, home_of(known.hash, self.loops));
+        if returned != Tokens::default() {
+            let holder = known.holder.clone();
+            self.asks.push_back(Ask { claim: None, home, holder, wanted_bytes: 0, returned });
+        }
         if let Ok(place) = self.places.find_entry(known.hash, |other| *other == claim.slot) {
             place.remove();
         }
@@ -345,8 +362,15 @@ impl Borrower {
     /// Takes in what a home has answered; returns who waited for it, first come first. An answer
     /// to who has gone misses.
     pub(crate) fn receive(&mut self, ask: &Ask, loan: Loan, now_ms: u64) -> Vec<ConnKey> {
-        let Claim { slot, generation } = ask.claim;
-        let Some(known) = self.holders.get_mut(slot, generation) else { return Vec::new() };
+        let known = ask.claim.and_then(|claim| self.holders.get_mut(claim.slot, claim.generation));
+        let Some(known) = known else {
+            if loan.tokens != Tokens::default() {
+                let (home, holder) = (ask.home, ask.holder.clone());
+                let returned = loan.tokens;
+                self.asks.push_back(Ask { claim: None, home, holder, wanted_bytes: 0, returned });
+            }
+            return Vec::new();
+        };
         known.asked = false;
         known.tokens.messages = known.tokens.messages.saturating_add(loan.tokens.messages);
         known.tokens.bytes = known.tokens.bytes.saturating_add(loan.tokens.bytes);
@@ -398,7 +422,7 @@ impl Borrowed {
         }
         let returned = std::mem::take(&mut self.tokens);
         let (home, holder) = (home_of(self.hash, loops), self.holder.clone());
-        Some(Ask { claim, home, holder, wanted_bytes, returned })
+        Some(Ask { claim: Some(claim), home, holder, wanted_bytes, returned })
     }
 }
 

@@ -6,7 +6,6 @@
 //! member, delivering touches the session and one link of its outbox and allocates nothing.
 #![deny(clippy::indexing_slicing)]
 
-#[cfg_attr(not(test), expect(dead_code, reason = "connections are not rated yet"))]
 mod address_seats;
 mod answered;
 mod answers;
@@ -15,7 +14,6 @@ mod asks;
 mod authenticating;
 mod backlog;
 mod batch;
-#[cfg_attr(not(test), expect(dead_code, reason = "connections are not rated yet"))]
 mod bucket;
 mod buffers;
 mod commands;
@@ -39,9 +37,9 @@ mod homes;
 mod idle;
 mod ingest;
 mod joined;
-#[cfg_attr(not(test), expect(dead_code, reason = "connections are not rated yet"))]
 mod lending;
 mod members;
+mod metering;
 mod native;
 mod outbox;
 mod overflow;
@@ -54,11 +52,13 @@ mod pressure;
 mod proxied;
 mod publication;
 mod publishing;
+mod raw_asks;
 mod records;
 mod requests;
 mod resuming;
 #[cfg(test)]
 mod rig;
+mod seating;
 mod session;
 mod sessions;
 mod settings;
@@ -75,6 +75,7 @@ pub use batch::Batch;
 pub use bucket::Rate;
 pub use errands::Errand;
 pub use hash::HashKey;
+pub use metering::Rates;
 pub use packing::Stopwatch;
 pub use pressure::{MemoryUse, Pressure, Relief};
 pub use settings::{CompressionSettings, NativeSettings, Settings};

@@ -4,7 +4,9 @@
 //! are handled in the order in which they came; one that has to wait (for credit, for a room whose
 //! join is not answered) waits with its connection, which is not read meanwhile.
 
+use super::asking::plain_error;
 use super::joined::Joined;
+use super::metering::Toll;
 use super::resuming::Resuming;
 use super::session::{Pause, Phase};
 use super::shard::Shard;
@@ -71,7 +73,12 @@ pub(crate) struct Held {
     pub(crate) kind: DataKind,
     pub(crate) payload: Vec<u8>,
     pub(crate) from: usize,
+    /// It was taken from the buckets of who sent it.
+    pub(crate) paid: bool,
 }
+
+/// What who sends too much is told.
+const RATE_LIMITED: &str = "too much was sent in a short time: wait and send it again";
 
 /// What becomes of a connection after a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -176,9 +183,9 @@ impl Shard {
     ) -> Option<Stop> {
         if let Some(held) = native.held.take() {
             let message = (held.kind, held.payload.as_slice(), held.from);
-            let go = self.handle_message(key, native, message, now);
+            let (go, paid) = self.handle_metered(key, native, message, held.paid, now);
             if let Go::Wait { from, .. } = go {
-                native.held = Some(Box::new(Held { from, ..*held }));
+                native.held = Some(Box::new(Held { from, paid, ..*held }));
             }
             if let Some(stop) = go.stop() {
                 return Some(stop);
@@ -243,11 +250,47 @@ impl Shard {
         payload: &[u8],
         now: Now,
     ) -> Go {
-        let go = self.handle_message(key, native, (kind, payload, 0), now);
+        let (go, paid) = self.handle_metered(key, native, (kind, payload, 0), false, now);
         if let Go::Wait { from, .. } = go {
-            native.held = Some(Box::new(Held { kind, payload: payload.to_vec(), from }));
+            native.held = Some(Box::new(Held { kind, payload: payload.to_vec(), from, paid }));
         }
         go
+    }
+
+    /// Handles a message once it is paid for; says whether it is. Records are paid for one by one.
+    fn handle_metered(
+        &mut self,
+        key: ConnKey,
+        native: &mut Native,
+        message: (DataKind, &[u8], usize),
+        paid: bool,
+        now: Now,
+    ) -> (Go, bool) {
+        let (kind, payload, from) = message;
+        let are_records = kind == DataKind::Binary && native.speaks == Speaks::Binary;
+        if !paid && !are_records {
+            match self.toll(key, payload.len(), now) {
+                Toll::Go => {}
+                Toll::Wait => return (Go::Wait { pause: Pause::Answer, from }, false),
+                Toll::Refuse { retry_after_ms } => {
+                    self.refuse_rate(key, payload, retry_after_ms);
+                    return (Go::On, true);
+                }
+                Toll::Close => return (Go::End(Disconnect::RateLimited), true),
+            }
+        }
+        (self.handle_message(key, native, message, now), true)
+    }
+
+    #[cold]
+    fn refuse_rate(&mut self, key: ConnKey, payload: &[u8], retry_after_ms: u64) {
+        let request = json::decode(payload);
+        let id = match &request {
+            Ok(request) => request.id,
+            Err(mistake) => mistake.id,
+        };
+        let error = plain_error(ErrorCode::RateLimited, RATE_LIMITED, id);
+        self.answer_error(key, &ErrorReply { retry_after_ms: Some(retry_after_ms), ..error });
     }
 
     fn handle_message(

@@ -2,8 +2,11 @@
 //!
 //! Most connections of an open broker show nothing, and then there is nothing here.
 
+use super::metering::Metered;
+use super::seating::Seat;
 use crate::auth::Access;
 use crate::broker::PeerAddr;
+use crate::ws::DataKind;
 use std::sync::Arc;
 
 /// Who a connection is and where it comes from.
@@ -15,6 +18,23 @@ pub(crate) struct Papers {
     pub(crate) sender: Option<Arc<[u8]>>,
     /// Its client's address, where that matters.
     pub(crate) address: Option<PeerAddr>,
+    /// How it stands to the home of that address.
+    pub(crate) seat: Seat,
+    /// A complete head that waits until that is known.
+    pub(crate) head: Option<Box<[u8]>>,
+    /// What its messages are paid from, where there are rates.
+    pub(crate) metered: Option<Box<Metered>>,
+    /// A message of a raw member that waits to be paid for.
+    pub(crate) held: Option<Box<(DataKind, Vec<u8>)>>,
+    /// The tick of the wheel until which it is not read.
+    pub(crate) rests_until: Option<u32>,
     /// It was told that its token is about to end.
     pub(crate) warned: bool,
+}
+
+impl Papers {
+    /// Whether something of the connection's input waits here.
+    pub(crate) fn holds_something(&self) -> bool {
+        self.head.is_some() || self.held.is_some()
+    }
 }

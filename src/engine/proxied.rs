@@ -19,6 +19,11 @@ impl Shard {
         if peer.is_some() {
             session.papers_mut().address = peer;
         }
+        // A proxy's connections are its clients'.
+        if let (Some(peer), Trust::Stranger) = (peer, session.trust) {
+            self.ask_for_seat(key, peer);
+        }
+        let Some(session) = self.session(key) else { return };
         match (protocol, session.trust) {
             (ProxyProtocol::Off, _) | (ProxyProtocol::Optional, Trust::Stranger) => {}
             (ProxyProtocol::Required, Trust::Stranger) => {
@@ -78,8 +83,11 @@ impl Shard {
         };
         let Some(session) = self.session(key) else { return };
         session.trust = trust;
-        if client.is_some() {
-            session.papers_mut().address = client;
+        if let Some(client) = client {
+            session.papers_mut().address = Some(client);
+            if trust == Trust::Stranger {
+                self.ask_for_seat(key, client);
+            }
         }
     }
 

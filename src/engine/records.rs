@@ -4,12 +4,13 @@
 
 use super::asking::Said;
 use super::batch::Wire;
+use super::metering::Toll;
 use super::native::{Go, Native};
 use super::session::Pause;
 use super::shard::Shard;
 use crate::api;
 use crate::auth::{Grant, Ungranted};
-use crate::broker::{ConnKey, Deflate, Encoding, ErrorCode, Now, RoomHandle, RoomName};
+use crate::broker::{ConnKey, Deflate, Disconnect, Encoding, ErrorCode, Now, RoomHandle, RoomName};
 use crate::protocol::binary::{self, Op, Record};
 use crate::ws::{Opcode, push_frame_with};
 
@@ -22,6 +23,15 @@ struct Addressed {
     echo: bool,
     may_publish: bool,
     content_bytes_max: usize,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Handled {
+    On,
+    Wait(Pause),
+    /// Too many were sent too fast.
+    End,
 }
 
 impl Shard {
@@ -48,8 +58,10 @@ impl Shard {
                     return Go::On;
                 }
             };
-            if let Some(pause) = self.handle_record(key, native, &record, now) {
-                return Go::Wait { pause, from: at };
+            match self.handle_record(key, native, &record, now) {
+                Handled::On => {}
+                Handled::Wait(pause) => return Go::Wait { pause, from: at },
+                Handled::End => return Go::End(Disconnect::RateLimited),
             }
         }
     }
@@ -61,44 +73,55 @@ impl Shard {
         native: &mut Native,
         record: &Record<'_>,
         now: Now,
-    ) -> Option<Pause> {
+    ) -> Handled {
         let number = record.request_id;
         match record.op {
             Op::Message => {}
             Op::Ack | Op::Error => {
                 let message = "op: a client sends messages, op 1";
                 self.refuse_record(key, number, ErrorCode::UnknownType, message);
-                return None;
+                return Handled::On;
             }
         }
         let found = record.handle.and_then(|handle| self.room_of(key, native, handle));
         let Some(Addressed { room, name, echo, may_publish, content_bytes_max }) = found else {
             let message = "handle: you are in no room with that handle; room-joined has it";
             self.refuse_record(key, number, ErrorCode::NotInRoom, message);
-            return None;
+            return Handled::On;
         };
         if !may_publish {
             self.counters.requests_forbidden += 1;
             let message = Ungranted { grant: Grant::Publish }.in_room(name.as_str());
             self.refuse_record(key, number, ErrorCode::Forbidden, &message);
-            return None;
+            return Handled::On;
         }
         if !self.may_send_to(room.home) {
-            return Some(Pause::Credit(room.home));
+            return Handled::Wait(Pause::Credit(room.home));
         }
         if record.payload.len() > content_bytes_max {
             let message = format!("payload: it may have {content_bytes_max} bytes here");
             self.refuse_record(key, number, ErrorCode::TooLong, &message);
-            return None;
+            return Handled::On;
         }
         if api::check_payload(record.kind, record.payload).is_err() {
             let message = "payload: it is not what its flags say; text is UTF-8, JSON one value";
             self.refuse_record(key, number, ErrorCode::BadField, message);
-            return None;
+            return Handled::On;
+        }
+        match self.toll(key, record.payload.len(), now) {
+            Toll::Go => {}
+            Toll::Wait => return Handled::Wait(Pause::Answer),
+            Toll::Refuse { retry_after_ms } => {
+                let message =
+                    format!("too much was sent in a short time: wait {retry_after_ms} ms");
+                self.refuse_record(key, number, ErrorCode::RateLimited, &message);
+                return Handled::On;
+            }
+            Toll::Close => return Handled::End,
         }
         let said = Said { kind: record.kind, payload: record.payload, key: "", dedupe: "" };
         self.say(key, native, (room, echo), (Wire::Binary(number), ""), &said, now);
-        None
+        Handled::On
     }
 
     /// The room with that handle, if the connection is in it.

@@ -4,11 +4,12 @@
 //! Invariant: the next request is looked at when the answer to the one before it is queued.
 
 use super::batch::{RoomRef, Sender, Topic};
-use super::commands::{Post, RawJoin};
 use super::door::{Caller, Visitor, forbidden};
 use super::gather::{Asker, By};
 use super::greeting::{RAW, SUBPROTOCOLS};
 use super::hash::home_of;
+use super::metering::Toll;
+use super::raw_asks::{Post, RawJoin};
 use super::session::{Body, Exchange, Membership, Pause, PendingRoom, Phase, Raw};
 use super::shard::{Notice, Shard};
 use super::timers::tick_of;
@@ -43,6 +44,11 @@ impl Shard {
         input: &[u8],
         now: Now,
     ) -> usize {
+        if let Some(head) = self.take_held_head(key) {
+            self.put_phase(key, Phase::Head(reader));
+            self.handle_head_bytes(key, &head, now);
+            return 0;
+        }
         if reader.is_idle()
             && let Some(session) = self.session(key)
         {
@@ -70,16 +76,24 @@ impl Shard {
         };
         self.put_phase(key, Phase::Head(HeadReader::default()));
         self.counters.http_requests += 1;
+        self.handle_head_bytes(key, &bytes, now);
+        consumed
+    }
+
+    fn handle_head_bytes(&mut self, key: ConnKey, bytes: &[u8], now: Now) {
         let mut fields = Fields::new();
-        match http::parse_head(&bytes, &mut fields) {
+        match http::parse_head(bytes, &mut fields) {
+            Ok(head) if self.must_wait_for_seat(key, &head) => self.hold_head(key, bytes),
             Ok(head) => self.handle_head(key, &head, now),
             Err(error) => self.refuse(key, &error.response(), SendBody::Yes, now),
         }
-        consumed
     }
 
     fn handle_head(&mut self, key: ConnKey, head: &Head<'_>, now: Now) {
         let body = if head.method == Method::Head { SendBody::HeadOnly } else { SendBody::Yes };
+        if self.is_beyond_address(key) {
+            return self.refuse(key, &api::beyond_address(), body, now);
+        }
         if let Some(response) = self.turn_away(key, head.path) {
             return self.refuse(key, &response, body, now);
         }
@@ -242,6 +256,7 @@ impl Shard {
         {
             session.papers_mut().sender = Some(json_of(&access.user).into());
         }
+        self.meter_as(key, access.as_ref().map(|access| access.user.id()), self.address(key));
         let of = |grant: Grant| self.is_granted(access.as_deref(), grant, name.as_str());
         let (may_publish, may_create) = (of(Grant::Publish), of(Grant::Create));
         let join = RawJoin { hash, encoding, may_create };
@@ -279,7 +294,8 @@ impl Shard {
                 if !done && head.expect_continue && head.version == Version::Http11 {
                     self.push_response(key, http::push_continue);
                 }
-                let body = Box::new(Body { intent, caller, exchange, reader, done });
+                self.meter_caller(key, head, &caller);
+                let body = Box::new(Body { intent, caller, exchange, reader, done, paid: false });
                 self.begin_phase(key, Phase::Body(body), now);
             }
             Err(error) => self.refuse(key, &error.response(), SendBody::Yes, now),
@@ -312,6 +328,23 @@ impl Shard {
             self.put_phase(key, Phase::Body(body));
             return consumed;
         }
+        if !body.paid {
+            match self.toll(key, body.reader.received(), now) {
+                Toll::Go => body.paid = true,
+                Toll::Wait => {
+                    self.put_phase(key, Phase::Body(body));
+                    self.pause(key, Pause::Answer);
+                    return consumed;
+                }
+                refused @ (Toll::Refuse { .. } | Toll::Close) => {
+                    let (exchange, response) =
+                        (body.exchange, api::rate_limited(refused.wait_ms()));
+                    self.put_phase(key, Phase::Head(HeadReader::default()));
+                    self.respond(key, &response, exchange, now);
+                    return consumed;
+                }
+            }
+        }
         if let Some(home) = self.home_needed(&body.intent)
             && !self.may_send_to(home)
         {
@@ -322,6 +355,24 @@ impl Shard {
         self.put_phase(key, Phase::Head(HeadReader::default()));
         self.run(key, *body, now);
         consumed
+    }
+
+    /// Has a request paid for by whoever makes it; a server that shows its key pays for nothing.
+    fn meter_caller(&mut self, key: ConnKey, head: &Head<'_>, caller: &Caller) {
+        if !self.is_metered {
+            return;
+        }
+        match caller {
+            Caller::User(access) => {
+                let address = self.client_address(key, head);
+                self.meter_as(key, Some(access.user.id()), address);
+            }
+            Caller::Server if self.authority.guards_api() => self.meter_nothing(key),
+            Caller::Server => {
+                let address = self.client_address(key, head);
+                self.meter_as(key, None, address);
+            }
+        }
     }
 
     /// The loop that a request needs credit at.

@@ -112,6 +112,7 @@ impl Rig {
                 Notice::Upgraded { .. }
                 | Notice::Refused { .. }
                 | Notice::TokenRefused { .. }
+                | Notice::AddressFull { .. }
                 | Notice::Violation { .. }
                 | Notice::OriginRefused { .. }
                 | Notice::ProxyHeader { .. } => None,

@@ -136,6 +136,8 @@ pub(crate) struct Body {
     pub(crate) exchange: Exchange,
     pub(crate) reader: BodyReader,
     pub(crate) done: bool,
+    /// It was taken from the buckets of who sends it.
+    pub(crate) paid: bool,
 }
 
 /// A connection to a raw room.

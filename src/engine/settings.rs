@@ -1,5 +1,6 @@
 //! What the configuration says to a shard: plain values, already checked.
 
+use super::metering::Rates;
 use crate::auth::{
     Authority, ForwardedHeader, Identity, OriginPolicy, ProxyProtocol, TrustedProxies,
 };
@@ -44,6 +45,10 @@ pub struct Settings {
     pub authority: Arc<Authority>,
     /// Whether `POST /v1/auth` is served.
     pub login: bool,
+    /// Connections of one address; 0 for any number.
+    pub connections_per_address_max: u32,
+    /// What may be sent in a second.
+    pub rates: Rates,
     /// Time for the `auth` message of a native connection that came without a token.
     pub auth_timeout_ms: u64,
     /// The cookie that may hold a token.
@@ -132,6 +137,8 @@ impl Default for Settings {
             presence_grace_ms: 0,
             identity: Identity::default(),
             authority: Arc::default(),
+            connections_per_address_max: 0,
+            rates: Rates::default(),
             login: false,
             auth_timeout_ms: limits::AUTH_TIMEOUT_MS,
             auth_cookie: None,

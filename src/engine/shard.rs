@@ -5,6 +5,7 @@
 //! the loop cares to), then [`Shard::poll_action`] and [`Shard::poll_notice`] until `None`.
 //! Actions are also to be polled before a connection is opened: a closed slot is free only then.
 
+use super::address_seats::AddressSeats;
 use super::batch::{Batch, Spent};
 use super::buffers::{BufferId, Buffers};
 use super::contexts::Contexts;
@@ -15,6 +16,7 @@ use super::errands::Errand;
 use super::gather::Gathers;
 use super::hash::HashKey;
 use super::homes::{HomeLimits, Homes};
+use super::lending::{Borrower, Lender};
 use super::members::Members;
 use super::outbox::{Chunk, Content, Nodes};
 use super::packing::{Packing, Press, Stopwatch};
@@ -26,7 +28,7 @@ use super::settings::Settings;
 use super::table::Table;
 use super::timers::{Wheel, tick_of};
 use crate::auth::{Authority, BadProxyHeader, BadToken, OriginRefused, Revocations, Trust};
-use crate::broker::{ConnKey, Disconnect, Gap, LoopId, Now, PeerAddr, RoomHandle};
+use crate::broker::{AddressKey, ConnKey, Disconnect, Gap, LoopId, Now, PeerAddr, RoomHandle};
 use crate::limits::{NOTICES_MAX, SMALL_ROOM_MEMBERS_MAX};
 use crate::observe::Counters;
 use crate::ws;
@@ -136,6 +138,13 @@ pub enum Notice {
         /// Why.
         bad: BadToken,
     },
+    /// A connection is one too many of its address.
+    AddressFull {
+        /// The connection.
+        key: ConnKey,
+        /// The address, or the network that counts as one.
+        address: AddressKey,
+    },
     /// A member will not get these messages.
     Gap {
         /// The connection.
@@ -171,6 +180,9 @@ impl fmt::Display for Notice {
             Self::Refused { status, .. } => write!(f, "request refused with status {status}"),
             Self::Violation { error, .. } => write!(f, "protocol violation: {error}"),
             Self::TokenRefused { bad, .. } => write!(f, "token refused: {bad}"),
+            Self::AddressFull { address, .. } => {
+                write!(f, "{address} has limits.connections_per_address_max connections")
+            }
             Self::Gap { gap, .. } => {
                 write!(f, "{} messages dropped between seq {} and {}", gap.count, gap.from, gap.to)
             }
@@ -194,6 +206,14 @@ pub struct Shard {
     /// What of resumes is to be done when a batch has been handed out.
     pub(super) steps: Vec<(ConnKey, Step)>,
     pub(super) settings: Arc<Settings>,
+    /// Addresses at home here, by how many connections each has.
+    pub(super) address_seats: AddressSeats,
+    /// The buckets of users and addresses at home here.
+    pub(super) lender: Lender,
+    /// What this loop has of such buckets.
+    pub(super) borrower: Borrower,
+    /// Whether there are any rates.
+    pub(super) is_metered: bool,
     /// What the wall clock is ahead of the other one, as of when deadlines were set by it.
     pub(super) unix_offset_ms: u64,
     /// Whom it does not let in any more; the same on all loops.
@@ -301,6 +321,10 @@ impl Shard {
             draining: false,
             memory: MemoryUse::default(),
             next_batch: 0,
+            address_seats: AddressSeats::new(room_key),
+            lender: Lender::new(room_key, settings.rates.shared(), loops),
+            borrower: Borrower::new(room_key, settings.rates.shared(), loops),
+            is_metered: !settings.rates.are_off(),
             unix_offset_ms: now.unix_ms.saturating_sub(now.mono_ms),
             revocations: Revocations::default(),
             authority: Arc::clone(&settings.authority),
@@ -336,10 +360,14 @@ impl Shard {
     /// The next thing to be done to a socket.
     pub fn poll_action(&mut self) -> Option<Action> {
         let action = self.actions.pop_front()?;
-        if let Action::Close { key, .. } = action {
-            let session = self.sessions.remove(key.index, key.generation);
-            if session.is_some_and(|session| session.has_context) {
+        if let Action::Close { key, .. } = action
+            && let Some(session) = self.sessions.remove(key.index, key.generation)
+        {
+            if session.has_context {
                 self.contexts.remove(key.index);
+            }
+            if let Some(papers) = session.papers {
+                self.drop_papers(key, *papers);
             }
         }
         Some(action)
@@ -369,6 +397,8 @@ impl Shard {
         counters.pressure_refused += self.homes.refused_for_memory;
         counters.users_online = self.directory.len() as u64;
         counters.contexts = self.contexts.len() as u64;
+        counters.addresses = self.address_seats.len() as u64;
+        counters.buckets = (self.lender.len() + self.borrower.len()) as u64;
         if self.id == LoopId(0) {
             counters.revocations = self.revocations.len() as u64; // All loops have the same.
         }

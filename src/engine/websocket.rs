@@ -4,16 +4,25 @@
 //! taken stays with the connection and nowhere else.
 
 use super::batch::{RoomRef, Sender};
-use super::commands::Post;
 use super::hash::home_of;
+use super::metering::Toll;
 use super::outbox::Content;
+use super::raw_asks::Post;
 use super::session::{Membership, Pause, Phase, Raw, Session};
 use super::shard::Shard;
 use crate::broker::{Command, ConnKey, Disconnect, LoopId, Now};
 use crate::limits::OUTBOX_HIGH_WATER_BYTES;
 use crate::protocol::raw;
-use crate::ws::{self, Message};
+use crate::ws::{self, DataKind, Message};
 use std::sync::Arc;
+
+/// What a raw member's message waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Held {
+    Credit(LoopId),
+    Loan,
+    Ms(u64),
+}
 
 impl Shard {
     /// Handles input of a member of a raw room; returns how much was consumed.
@@ -27,6 +36,11 @@ impl Shard {
         let rules = self.rules(key);
         let home = self.home_of_member(&member);
         let mut at = 0;
+        if let Some(wait) = self.take_held(key, &member, home, now) {
+            self.put_phase(key, Phase::Raw(member));
+            self.hold_back(key, wait, now);
+            return 0;
+        }
         while at < input.len() {
             if !self.may_send_to(home) {
                 self.pause(key, Pause::Credit(home));
@@ -52,18 +66,30 @@ impl Shard {
                 }
                 Some(Message::Data { kind, payload }) => {
                     self.counters.messages_in += 1;
-                    self.publish_raw(key, &member, home, raw::decode(kind, &payload), now);
+                    let wait = self.take_raw(key, &member, home, (kind, &payload), now);
+                    if let Some(wait) = wait {
+                        self.put_phase(key, Phase::Raw(member));
+                        self.hold_back(key, wait, now);
+                        return at;
+                    }
                 }
                 Some(Message::Compressed { kind, payload }) => {
                     self.counters.messages_in += 1;
-                    let publish = |shard: &mut Self, payload: &[u8]| {
-                        shard.publish_raw(key, &member, home, raw::decode(kind, payload), now);
+                    let mut wait = None;
+                    let take = |shard: &mut Self, payload: &[u8]| {
+                        wait = shard.take_raw(key, &member, home, (kind, payload), now);
                     };
-                    if let Err(error) = self.inflate(key, kind, &payload, publish) {
-                        self.put_phase(key, Phase::Raw(member));
+                    let inflated = self.inflate(key, kind, &payload, take);
+                    if inflated.is_ok() && wait.is_none() {
+                        continue;
+                    }
+                    self.put_phase(key, Phase::Raw(member));
+                    if let Err(error) = inflated {
                         self.fail(key, error, now);
                         return input.len();
                     }
+                    self.hold_back(key, wait.unwrap_or(Held::Loan), now);
+                    return at;
                 }
                 Some(Message::Close(frame)) => {
                     self.put_phase(key, Phase::Raw(member));
@@ -179,6 +205,56 @@ impl Shard {
         }
         self.put_phase(key, Phase::Closing(Some(reader)));
         at
+    }
+
+    /// Publishes what a raw member sends once it is paid for; keeps it, and says why, if not. It
+    /// can't be told, so it is not refused: it waits, and its client with it.
+    fn take_raw(
+        &mut self,
+        key: ConnKey,
+        member: &Raw,
+        home: LoopId,
+        (kind, payload): (DataKind, &[u8]),
+        now: Now,
+    ) -> Option<Held> {
+        let held = match self.toll(key, payload.len(), now) {
+            Toll::Go => {
+                self.publish_raw(key, member, home, raw::decode(kind, payload), now);
+                return None;
+            }
+            Toll::Wait => Held::Loan,
+            refused @ (Toll::Refuse { .. } | Toll::Close) => Held::Ms(refused.wait_ms()),
+        };
+        if let Some(session) = self.session(key) {
+            session.papers_mut().held = Some(Box::new((kind, payload.to_vec())));
+            self.counters.spill_bytes += payload.len() as u64;
+        }
+        Some(held)
+    }
+
+    /// The same with what was kept, if anything was.
+    fn take_held(&mut self, key: ConnKey, member: &Raw, home: LoopId, now: Now) -> Option<Held> {
+        if !self.session(key)?.holds_message() {
+            return None;
+        }
+        if !self.may_send_to(home) {
+            return Some(Held::Credit(home));
+        }
+        let (kind, payload) = *self.session(key)?.papers.as_deref_mut()?.held.take()?;
+        self.counters.spill_bytes -= payload.len() as u64;
+        self.take_raw(key, member, home, (kind, &payload), now)
+    }
+
+    /// Has a raw member wait until it may send more.
+    fn hold_back(&mut self, key: ConnKey, held: Held, now: Now) {
+        match held {
+            Held::Credit(home) => self.pause(key, Pause::Credit(home)),
+            Held::Loan => self.pause(key, Pause::Answer),
+            Held::Ms(ms) => {
+                self.rest(key, ms, now);
+                self.arm(key);
+            }
+        }
     }
 
     fn publish_raw(

@@ -40,6 +40,7 @@ impl Log {
         | Notice::Refused { key, .. }
         | Notice::Violation { key, .. }
         | Notice::TokenRefused { key, .. }
+        | Notice::AddressFull { key, .. }
         | Notice::Gap { key, .. }
         | Notice::OriginRefused { key, .. }
         | Notice::ProxyHeader { key, .. }) = notice;

@@ -2,8 +2,8 @@
 
 use super::descriptors::LimitsInForce;
 use crate::auth::Authority;
-use crate::config::Config;
-use crate::engine::{CompressionSettings, NativeSettings, Settings};
+use crate::config::{Config, RateConfig};
+use crate::engine::{CompressionSettings, NativeSettings, Rate, Rates, Settings};
 use std::sync::Arc;
 
 /// What every shard of a server started with `config` goes by, under the limits in force;
@@ -42,7 +42,14 @@ pub fn settings_from(
         trusted_proxies: config.trusted_proxies.clone(),
         client_address_header: config.client_address_header,
         proxy_protocol: config.proxy_protocol,
-        needs_addresses: false,
+        needs_addresses: config.connections_per_address_max > 0
+            || config.rates.address != RateConfig::default(),
+        connections_per_address_max: config.connections_per_address_max,
+        rates: Rates {
+            connection: rate(config.rates.connection),
+            user: rate(config.rates.user),
+            address: rate(config.rates.address),
+        },
         native: NativeSettings {
             rooms_per_conn_max: config.rooms_per_conn_max,
             content_bytes_max: config.content_bytes_max,
@@ -51,4 +58,8 @@ pub fn settings_from(
             session_timeout_ms: config.session_timeout_ms,
         },
     }
+}
+
+const fn rate(RateConfig { messages, bytes }: RateConfig) -> Rate {
+    Rate { messages_per_s: messages, bytes_per_s: bytes }
 }

@@ -2,7 +2,8 @@
 //! byte, and none of its tables lacks one.
 //!
 //! Not here: what an example can't show (`e2e_native`). Invariant: each example has a broker of its
-//! own, with one loop and the settings that the document shows.
+//! own, with one loop and the settings that the document shows; those of `native auth` have the
+//! tokens of its table.
 
 #![expect(clippy::panic, reason = "a document that can't be read fails its test, and says where")]
 
@@ -11,16 +12,18 @@
 mod e2e;
 
 use e2e::broker::Broker;
-use e2e::http::Http;
+use e2e::http::{Expect, Http};
 use e2e::native::{Came, Native};
+use fanfare::auth::{IssuedClaims, Secret, Signer, TokenAlg};
 use fanfare::broker::ErrorCode;
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::iter::Peekable;
 use std::path::Path;
 use std::str::Lines;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Whom a line is about that does not say so.
 const SELF: &str = "ada";
@@ -60,6 +63,8 @@ struct Example<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Replay {
     Now,
+    /// With keys for tokens, too.
+    WithKeys,
     /// What it shows is not served yet.
     Later,
     /// What it shows can't be brought about by what clients say.
@@ -75,8 +80,8 @@ enum Line<'a> {
     Sends(&'a str, &'a str),
     /// `< …`: it gets that.
     Gets(&'a str, &'a str),
-    /// `$ curl -d … …/v1/rooms/…`, with where that is and what is posted.
-    Posts(&'a str, &'a str),
+    /// `$ curl -d … …/v1/rooms/…`, with where that is, what is posted, and the key of a server.
+    Posts(&'a str, &'a str, Option<&'a str>),
     /// What that was answered with.
     Answers(&'a str),
     /// `$ kill -TERM`: the broker is to end.
@@ -96,6 +101,7 @@ fn examples(document: &str) -> Vec<Example<'_>> {
         let (text, behind) = text.split_once("```").expect("a block ends");
         let replay = match info {
             "" => Replay::Now,
+            " auth" => Replay::WithKeys,
             " replay=later" => Replay::Later,
             " replay=no" => Replay::No,
             other => panic!("a block's first line says{other}"),
@@ -109,9 +115,11 @@ fn examples(document: &str) -> Vec<Example<'_>> {
 }
 
 fn line(line: &str) -> Line<'_> {
-    if let Some(post) = line.strip_prefix("$ curl -d ") {
+    if let Some(post) = line.strip_prefix("$ curl ") {
+        let with_key = post.strip_prefix("-H 'X-API-Key: ").map(|rest| rest.split_once("' "));
+        let (key, post) = with_key.flatten().map_or((None, post), |(key, post)| (Some(key), post));
         let (body, path) = post.split_once(" http://127.0.0.1:8080").expect(line);
-        return Line::Posts(path, body.trim_matches('\''));
+        return Line::Posts(path, body.strip_prefix("-d ").expect(line).trim_matches('\''), key);
     }
     if line == "$ kill -TERM" {
         return Line::Ends;
@@ -187,7 +195,7 @@ impl Known {
                 "epoch" => (Some(16), is_hex),
                 "session" => (Some(32), is_hex),
                 "guest" => (Some(16), is_hex),
-                "time" | "pause" => (None, u8::is_ascii_digit),
+                "time" | "pause" | "expires" => (None, u8::is_ascii_digit),
                 "version" => (None, |byte| byte.is_ascii_digit() || *byte == b'.'),
                 other => panic!("nobody knows what {other} stands for"),
             };
@@ -197,7 +205,7 @@ impl Known {
         if length == 0 || length_is_wrong(name, length) {
             return false;
         }
-        let is_new_each_time = matches!(name, "time" | "pause");
+        let is_new_each_time = matches!(name, "time" | "pause" | "expires");
         if !is_new_each_time {
             let known = self.0.entry(name.to_owned()).or_insert_with(|| value.to_owned());
             if known != value {
@@ -223,20 +231,26 @@ struct Scene {
     clients: BTreeMap<String, Native>,
     known: Known,
     wrong: Vec<String>,
+    has_keys: bool,
     is_ending: bool,
 }
 
 impl Scene {
     fn open(&mut self, who: &str, subprotocol: Option<&str>) {
         let mut fields = Vec::new();
-        if !who.starts_with("guest") {
+        if !who.starts_with("guest") && !self.has_keys {
             let (first, rest) = who.split_at(1);
             fields.push(format!("X-User: {who}"));
             fields.push(format!("X-Username: {}{rest}", first.to_ascii_uppercase()));
         }
         fields.extend(subprotocol.map(|word| format!("Sec-WebSocket-Protocol: {word}")));
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-        self.clients.insert(who.to_owned(), Native::open_with(&self.broker, &fields));
+        let shows_token = subprotocol.is_some_and(|words| words.contains("bearer."));
+        let client = match self.has_keys && !shows_token {
+            true => Native::open_unknown(&self.broker, &fields),
+            false => Native::open_with(&self.broker, &fields),
+        };
+        self.clients.insert(who.to_owned(), client);
     }
 
     fn client(&mut self, who: &str) -> &mut Native {
@@ -256,7 +270,10 @@ impl Scene {
         while let Some(next) = lines.next() {
             eprintln!("{next}"); // Shown where it waits for what never comes.
             match line(next) {
-                Line::Opens(who, subprotocol) => self.open(who, Some(subprotocol)),
+                Line::Opens(who, subprotocols) => {
+                    self.open(who, Some(&self.known.filled(subprotocols)));
+                    self.greet(who, lines);
+                }
                 Line::Sends(who, sent) => {
                     let sent = self.known.filled(sent);
                     match bytes(&sent) {
@@ -265,7 +282,8 @@ impl Scene {
                     }
                 }
                 Line::Gets(who, got) => {
-                    let is_welcome = got.contains("\"welcome\"") && !self.clients.contains_key(who);
+                    let is_new = !self.has_keys && !self.clients.contains_key(who);
+                    let is_welcome = got.contains("\"welcome\"") && is_new;
                     let client = self.client(who);
                     let came = match is_welcome {
                         true => Came::Text(client.welcome.clone()),
@@ -284,10 +302,14 @@ impl Scene {
                         self.clients.remove(who);
                     }
                 }
-                Line::Posts(path, body) => {
-                    let kind = "application/x-www-form-urlencoded";
+                Line::Posts(path, body, key) => {
+                    let key = key.map_or(String::new(), |key| format!("X-API-Key: {key}\r\n"));
+                    let length = body.len();
                     let mut http = Http::connect(self.broker.address());
-                    let answer = http.post_to(path, kind, body.as_bytes());
+                    let head = format!("POST {path} HTTP/1.1\r\nHost: test\r\n{key}");
+                    let request = format!("{head}Content-Length: {length}\r\n\r\n{body}");
+                    http.send(request.as_bytes());
+                    let answer = http.answer(Expect::Body);
                     let answer = String::from_utf8(answer.body).expect("text");
                     match lines.next().map(line) {
                         Some(Line::Answers(said)) => self.compare(said, &answer),
@@ -300,6 +322,17 @@ impl Scene {
                 }
                 Line::Answers(_) => panic!("nothing was asked: {next}"),
             }
+        }
+    }
+
+    /// Holds the welcome of a connection that showed a token against the next line, if that says
+    /// one.
+    fn greet(&mut self, who: &str, lines: &mut Peekable<Lines<'_>>) {
+        let Some(Line::Gets(of, said)) = lines.peek().map(|next| line(next)) else { return };
+        if of == who && said.contains("\"welcome\"") {
+            let welcome = self.clients.get(who).map(|client| client.welcome.clone());
+            self.compare(said, &welcome.unwrap_or_default());
+            lines.next();
         }
     }
 
@@ -322,20 +355,74 @@ impl Scene {
     }
 }
 
+/// The settings of the examples, and those that some have beside them.
+fn settings(document: &str) -> [&str; 2] {
+    let mut blocks = document.split("```toml\n").skip(1);
+    [(); 2].map(|()| {
+        let rest = blocks.next().expect("the settings of the examples");
+        rest.split_once("```").expect("their end").0
+    })
+}
+
+/// The tokens that the document names, each signed now.
+fn tokens(document: &str, keys: &str) -> BTreeMap<String, String> {
+    let (_, secret) = keys.split_once("hs256_key = \"").expect("a key");
+    let (secret, _) = secret.split_once('"').expect("its end");
+    let signer = Signer::from_secret(TokenAlg::Hs256, None, &Secret::new(secret.as_bytes()));
+    let signer = signer.expect("a key that signs");
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `{")?.strip_suffix(" s |"));
+    let tokens: BTreeMap<String, String> = rows
+        .map(|row| {
+            let (name, rest) = row.split_once("}` | `").expect(row);
+            let (claims, seconds) = rest.split_once("` | ").expect(row);
+            let claims: Value = serde_json::from_str(claims).expect(row);
+            let seconds: u64 = seconds.replace(',', "").parse().expect(row);
+            let token = signer.sign(&issued(&claims, now_s, seconds)).expect(row);
+            (name.to_owned(), token)
+        })
+        .collect();
+    assert!(!tokens.is_empty(), "a table of tokens");
+    tokens
+}
+
+/// A token of that user, with claims as the document has them.
+fn issued(claims: &Value, now_s: u64, seconds: u64) -> IssuedClaims {
+    let text = |name: &str| claims[name].as_str().map(str::to_owned);
+    let known = ["sub", "username", "roles", "rooms", "jti"];
+    let given = claims.as_object().expect("an object").keys();
+    assert!(given.clone().all(|name| known.contains(&name.as_str())), "{claims}");
+    IssuedClaims {
+        user: text("sub").expect("a user"),
+        username: text("username"),
+        roles: text("roles").map(|role| vec![role]),
+        rooms: claims.get("rooms").cloned(),
+        jti: text("jti"),
+        iat: now_s,
+        exp: now_s + seconds,
+        ..IssuedClaims::default()
+    }
+}
+
 #[test]
 fn every_example_is_what_happens() {
     let document = document();
-    let (_, settings) = document.split_once("```toml\n").expect("the settings of the examples");
-    let (settings, _) = settings.split_once("```").expect("their end");
+    let [open, keys] = settings(&document);
     let examples = examples(&document);
     let mut wrong = String::new();
-    for example in examples.iter().filter(|example| example.replay == Replay::Now) {
-        let broker = Broker::start_with_file(settings, &["--loops", "1"]);
+    for example in &examples {
+        let has_keys = match example.replay {
+            Replay::Now => false,
+            Replay::WithKeys => true,
+            Replay::Later | Replay::No => continue,
+        };
+        let settings = if has_keys { format!("{open}\n{keys}") } else { open.to_owned() };
         let mut scene = Scene {
-            broker,
+            broker: Broker::start_with_file(&settings, &["--loops", "1"]),
             clients: BTreeMap::new(),
-            known: Known::default(),
+            known: Known(if has_keys { tokens(&document, keys) } else { BTreeMap::new() }),
             wrong: Vec::new(),
+            has_keys,
             is_ending: false,
         };
         scene.play(&mut example.text.lines().peekable());

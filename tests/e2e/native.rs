@@ -48,12 +48,16 @@ impl Native {
         Self::open_with(broker, &[&format!("X-User: {user}")])
     }
 
-    /// Connects with these further fields, and reads the welcome.
-    pub(crate) fn open_with(broker: &Broker, fields: &[&str]) -> Self {
+    /// Connects with these further fields where that is not enough to be known: nothing comes yet.
+    pub(crate) fn open_unknown(broker: &Broker, fields: &[&str]) -> Self {
         let (http, answer) = ask_to_open(broker, fields);
         assert_eq!(answer.status, 101, "{answer:?}");
-        let mut client =
-            Self { raw: Raw(http), kept: VecDeque::new(), asked: 0, welcome: String::new() };
+        Self { raw: Raw(http), kept: VecDeque::new(), asked: 0, welcome: String::new() }
+    }
+
+    /// Connects with these further fields, and reads the welcome.
+    pub(crate) fn open_with(broker: &Broker, fields: &[&str]) -> Self {
+        let mut client = Self::open_unknown(broker, fields);
         match client.came() {
             Came::Text(welcome) => client.welcome = welcome,
             other @ (Came::Binary(_) | Came::Close(_)) => panic!("instead of a welcome: {other:?}"),

@@ -11,9 +11,11 @@ use e2e::broker::Broker;
 use e2e::http::{Expect, Http};
 use e2e::raw::{BINARY, Raw, TEXT, frame};
 use e2e::scrape::Scraper;
+use fanfare::auth::{IssuedClaims, Secret, Signer, TokenAlg};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 #[test]
 fn requests_in_a_row_are_answered_in_their_order() {
@@ -183,7 +185,7 @@ fn wire(block: &str) -> String {
 fn fits(pattern: &str, text: &str) -> bool {
     let mut pieces = Vec::new();
     let mut rest = pattern;
-    for word in ["{date}", "{epoch}", "{loops}", "{length}", "{metrics}"] {
+    for word in ["{date}", "{epoch}", "{loops}", "{length}", "{metrics}", "{token}", "{expires}"] {
         if let Some((before, after)) = rest.split_once(word) {
             pieces.push(before);
             rest = after;
@@ -210,13 +212,12 @@ fn a_pattern_fits_what_it_says_and_nothing_else() {
     assert!(fits("same", "same") && !fits("same", "other"));
 }
 
-#[test]
-fn the_exchanges_in_the_document_happen_on_the_wire() {
-    let blocks = blocks("http.md", "http");
-    assert!(blocks.len() >= 20 && blocks.len().is_multiple_of(2), "{} blocks", blocks.len());
-    let broker = Broker::start(&["--loops", "2"]);
+/// Plays the exchanges of http.md that are marked with `mark`, in their order.
+fn replay(broker: &Broker, mark: &str, at_least: usize, fill: impl Fn(String) -> String) {
+    let blocks = blocks("http.md", mark);
+    assert!(blocks.len() >= at_least && blocks.len().is_multiple_of(2), "{} blocks", blocks.len());
     for exchange in blocks.chunks(2) {
-        let (request, expected) = (wire(&exchange[0]), wire(&exchange[1]));
+        let (request, expected) = (fill(wire(&exchange[0])), wire(&exchange[1]));
         let mut http = Http::connect(broker.address());
         http.send(request.as_bytes());
         http.stream.shutdown(std::net::Shutdown::Write).expect("half closed");
@@ -225,6 +226,34 @@ fn the_exchanges_in_the_document_happen_on_the_wire() {
         let kept = |text: &str| text.replace("Connection: close", "Connection: keep-alive");
         assert!(fits(&kept(&expected), &kept(&answer)), "{request}\n{expected}\n---\n{answer}");
     }
+}
+
+#[test]
+fn the_exchanges_in_the_document_happen_on_the_wire() {
+    let broker = Broker::start(&["--loops", "2"]);
+    replay(&broker, "http", 20, |request| request);
+    broker.stop();
+}
+
+#[test]
+fn the_exchanges_with_keys_in_the_document_happen_on_the_wire() {
+    let settings = blocks("http.md", "toml").swap_remove(0);
+    let broker = Broker::start_with_file(&settings, &["--loops", "2"]);
+    let (_, secret) = settings.split_once("hs256_key = \"").expect("a key");
+    let (secret, _) = secret.split_once('"').expect("its end");
+    let signer = Signer::from_secret(TokenAlg::Hs256, None, &Secret::new(secret.as_bytes()));
+    let claims = blocks("http.md", "json claims").swap_remove(0);
+    let claims: serde_json::Value = serde_json::from_str(&claims).expect("claims");
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let claims = IssuedClaims {
+        user: claims["sub"].as_str().expect("a user").to_owned(),
+        rooms: Some(claims["rooms"].clone()),
+        iat: now_s,
+        exp: now_s + 3_600,
+        ..IssuedClaims::default()
+    };
+    let token = signer.expect("a key that signs").sign(&claims).expect("a token");
+    replay(&broker, "http auth", 20, |request| request.replace("{token}", &token));
     broker.stop();
 }
 

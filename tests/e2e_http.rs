@@ -185,7 +185,8 @@ fn wire(block: &str) -> String {
 fn fits(pattern: &str, text: &str) -> bool {
     let mut pieces = Vec::new();
     let mut rest = pattern;
-    for word in ["{date}", "{epoch}", "{loops}", "{length}", "{metrics}", "{token}", "{expires}"] {
+    let words = ["{date}", "{epoch}", "{loops}", "{length}", "{metrics}", "{token}", "{expires}"];
+    for word in words.into_iter().chain(["{seconds}"]) {
         if let Some((before, after)) = rest.split_once(word) {
             pieces.push(before);
             rest = after;
@@ -254,6 +255,14 @@ fn the_exchanges_with_keys_in_the_document_happen_on_the_wire() {
     };
     let token = signer.expect("a key that signs").sign(&claims).expect("a token");
     replay(&broker, "http auth", 20, |request| request.replace("{token}", &token));
+    broker.stop();
+}
+
+#[test]
+fn who_sends_too_much_is_told_so_as_the_document_says() {
+    let settings = blocks("http.md", "toml").swap_remove(1);
+    let broker = Broker::start_with_file(&settings, &["--loops", "1"]);
+    replay(&broker, "http rates", 4, |request| request);
     broker.stop();
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Not here: what an example can't show (`e2e_native`). Invariant: each example has a broker of its
 //! own, with one loop and the settings that the document shows; those of `native auth` have the
-//! tokens of its table.
+//! tokens of its table, and those of `native rates` let hardly anything through.
 
 #![expect(clippy::panic, reason = "a document that can't be read fails its test, and says where")]
 
@@ -65,6 +65,8 @@ enum Replay {
     Now,
     /// With keys for tokens, too.
     WithKeys,
+    /// With rates, too.
+    WithRates,
     /// What it shows is not served yet.
     Later,
     /// What it shows can't be brought about by what clients say.
@@ -102,6 +104,7 @@ fn examples(document: &str) -> Vec<Example<'_>> {
         let replay = match info {
             "" => Replay::Now,
             " auth" => Replay::WithKeys,
+            " rates" => Replay::WithRates,
             " replay=later" => Replay::Later,
             " replay=no" => Replay::No,
             other => panic!("a block's first line says{other}"),
@@ -356,9 +359,9 @@ impl Scene {
 }
 
 /// The settings of the examples, and those that some have beside them.
-fn settings(document: &str) -> [&str; 2] {
+fn settings(document: &str) -> [&str; 3] {
     let mut blocks = document.split("```toml\n").skip(1);
-    [(); 2].map(|()| {
+    [(); 3].map(|()| {
         let rest = blocks.next().expect("the settings of the examples");
         rest.split_once("```").expect("their end").0
     })
@@ -407,18 +410,19 @@ fn issued(claims: &Value, now_s: u64, seconds: u64) -> IssuedClaims {
 #[test]
 fn every_example_is_what_happens() {
     let document = document();
-    let [open, keys] = settings(&document);
+    let [open, keys, rates] = settings(&document);
     let examples = examples(&document);
     let mut wrong = String::new();
     for example in &examples {
-        let has_keys = match example.replay {
-            Replay::Now => false,
-            Replay::WithKeys => true,
+        let more = match example.replay {
+            Replay::Now => "",
+            Replay::WithKeys => keys,
+            Replay::WithRates => rates,
             Replay::Later | Replay::No => continue,
         };
-        let settings = if has_keys { format!("{open}\n{keys}") } else { open.to_owned() };
+        let has_keys = example.replay == Replay::WithKeys;
         let mut scene = Scene {
-            broker: Broker::start_with_file(&settings, &["--loops", "1"]),
+            broker: Broker::start_with_file(&format!("{open}\n{more}"), &["--loops", "1"]),
             clients: BTreeMap::new(),
             known: Known(if has_keys { tokens(&document, keys) } else { BTreeMap::new() }),
             wrong: Vec::new(),
@@ -426,7 +430,9 @@ fn every_example_is_what_happens() {
             is_ending: false,
         };
         scene.play(&mut example.text.lines().peekable());
-        scene.end();
+        if example.replay != Replay::WithRates {
+            scene.end();
+        }
         for complaint in &scene.wrong {
             writeln!(wrong, "docs/protocols/native.md:{}: {complaint}", example.at)
                 .expect("a string takes all");

@@ -5,8 +5,8 @@
 
 use super::roles::{ADMIN, GUEST, MEMBER};
 use super::token::{BadToken, Claims, TokenKeys, TokenRules};
-use super::{Access, Grants, Roles, Secret};
-use crate::broker::{Role, User};
+use super::{Access, Grant, Grants, Roles, Secret};
+use crate::broker::{Role, RoomName, RoomPattern, User};
 use std::sync::Arc;
 
 /// Keys, rules and roles. Made anew when keys change.
@@ -72,6 +72,10 @@ impl Authority {
             (_, _) => self.roles.sum(roles.iter().map(|role| &**role)),
         };
         grants.add(&rooms.unwrap_or_default());
+        // Whom it puts into a room it lets be there, and read what was said.
+        let literal = |room: &RoomName| RoomPattern::parse(room.as_str()).ok();
+        let put_in: Vec<RoomPattern> = autojoin.iter().filter_map(literal).collect();
+        let grants = grants.with(Grant::History, put_in.clone()).with(Grant::Join, put_in);
         let role = if grants.is_admin() { Role::Admin } else { Role::Member };
         let roles = if roles.is_empty() { vec![MEMBER.into()] } else { roles };
         let username = username.as_deref().unwrap_or(&user);

@@ -368,9 +368,12 @@ impl Shard {
 
     /// Whether a connection may be in a room: if it is granted, or if it is put there.
     pub(super) fn may_be_in(&self, access: &Access, name: &RoomName) -> bool {
-        access.allows(Grant::Join, name.as_str())
-            || access.autojoin.contains(name)
-            || self.settings.native.default_rooms.contains(name)
+        access.allows(Grant::Join, name.as_str()) || self.is_put_in(access, name)
+    }
+
+    /// Whether a connection is in a room from the start.
+    pub(super) fn is_put_in(&self, access: &Access, name: &RoomName) -> bool {
+        access.autojoin.contains(name) || self.settings.native.default_rooms.contains(name)
     }
 
     /// Refuses what is not granted.

@@ -97,7 +97,7 @@ impl Shard {
                 self.counters.tokens_refused += 1;
                 Err(unauthorized("the key is not known", true))
             }
-            Some(_) | None => Err(no_token()),
+            Some(_) | None => Err(unauthorized(NO_KEY, false)),
         }
     }
 
@@ -179,7 +179,7 @@ impl Shard {
             bearer(head)?.map(text).transpose()?,
             head.query_param("token"),
             cookie.and_then(|name| cookie_in(head, name)).map(text).transpose()?,
-            subprotocol_in(head).map(text).transpose()?,
+            subprotocol_in(head)?.map(text).transpose()?,
         ];
         let mut shown = places.into_iter().flatten();
         let first = shown.next();
@@ -215,11 +215,17 @@ fn cookie_in<'a>(head: &Head<'a>, name: &str) -> Option<&'a [u8]> {
 }
 
 /// The token among the subprotocols: browsers can send it nowhere else.
-fn subprotocol_in<'a>(head: &Head<'a>) -> Option<&'a [u8]> {
+fn subprotocol_in<'a>(head: &Head<'a>) -> Result<Option<&'a [u8]>, Response> {
     let offers = head.fields("sec-websocket-protocol");
-    let mut items = offers.flat_map(|offer| offer.split(|byte| *byte == b','));
-    items.find_map(|item| item.trim_ascii().strip_prefix(SUBPROTOCOL_TOKEN.as_bytes()))
+    let items = offers.flat_map(|offer| offer.split(|byte| *byte == b','));
+    let mut tokens =
+        items.filter_map(|item| item.trim_ascii().strip_prefix(SUBPROTOCOL_TOKEN.as_bytes()));
+    let first = tokens.next();
+    if tokens.next().is_some() { Err(twice()) } else { Ok(first) }
 }
+
+/// What who calls the API without a word is told.
+const NO_KEY: &str = "a token or a key is needed: in Authorization, or the key in X-API-Key";
 
 fn twice() -> Response {
     Response::problem(400, "a request shows one token or key, once")

@@ -383,3 +383,37 @@ fn who_is_revoked_is_closed_at_once_and_does_not_come_back() {
     assert_eq!((counters.tokens_revoked, counters.natives), (4, 0));
     assert!(counters.revocations > 0);
 }
+
+#[test]
+fn who_is_put_into_rooms_by_its_token_resumes_its_session_and_is_listed_as_the_token_says() {
+    let mut rig = rig();
+    let signer = Signer::from_secret(TokenAlg::Hs256, None, &secret()).expect("a signer");
+    let claims = IssuedClaims {
+        user: "ada".to_owned(),
+        rooms: Some(json!({"join":["chat:*"]})),
+        autojoin: vec!["news".to_owned()],
+        info: Some(json!({"team":7})),
+        iat: BEGIN_S,
+        exp: BEGIN_S + 600,
+        ..IssuedClaims::default()
+    };
+    let bearer = format!("Authorization: Bearer {}\r\n", signer.sign(&claims).expect("a token"));
+    let (key, answer) = upgrade(&mut rig, "/ws", &bearer);
+    let told = answer + &read(&mut rig, key);
+    assert!(told.contains(r#""room-joined","room":"news""#), "not granted, but put there: {told}");
+    let session = told.split_once(r#""session":""#).map(|(_, rest)| rest[..32].to_owned());
+    let told = say(&mut rig, key, &json!({"type":"get-online-users"}));
+    assert!(told.contains(r#""info":{"team":7}"#), "{told}");
+    rig.shard.handle_error(key, rig.now);
+    while rig.shard.poll_action().is_some() {}
+    rig.shard.end_tick(rig.now);
+    let (key, _) = upgrade(&mut rig, "/ws", &bearer);
+    read(&mut rig, key);
+    let hello = json!({"type":"hello","id":1,"session":session.expect("a session")});
+    let mut frame = Vec::new();
+    ws::push_masked_frame(&mut frame, Opcode::Text, hello.to_string().as_bytes(), [0; 4]);
+    rig.shard.handle_bytes(key, &mut frame, rig.now);
+    (0..3).for_each(|_| rig.shard.end_tick(rig.now)); // Nothing is written until all is there.
+    let told = read(&mut rig, key);
+    assert!(told.contains(r#""rooms":[{"type":"room-joined","room":"news""#), "{told}");
+}

@@ -3,13 +3,14 @@
 //! Not here: requests (`asking`).
 
 use super::asking::{By, Wish};
+use super::asks::What;
 use super::door::Visitor;
 use super::joined::{Joined, Standing};
 use super::native::{Beats, Go, Native, Speaks, prove};
 use super::session::{Pause, Phase};
 use super::shard::Shard;
 use crate::auth::Access;
-use crate::broker::{ConnKey, Now, Role, SessionId, User};
+use crate::broker::{ConnKey, Now, Role, SessionId, Status, User};
 use crate::limits::REQUEST_ID_BYTES_MAX;
 use crate::protocol::json::{self, AdviceReason, Agreed, Hello, Limits, RequestId, Welcome};
 use crate::ws;
@@ -78,6 +79,7 @@ impl Shard {
             held: None,
             in_flight: 0,
             tickets: 0,
+            given: 0,
             resuming: None,
             beats: Beats::Pings,
             batch: false,
@@ -88,11 +90,17 @@ impl Shard {
         self.begin_session(key, &native, now);
         self.welcome(key, &native, None, now);
         self.come_online(key, &native, now);
+        if let Some(info) = &access.info {
+            let home = self.home_of_user(native.user.id());
+            let what = What::Status { status: Status::Online, info: Some(info.clone()) };
+            self.ask(key, &mut native, (home, None), (what, false), now);
+        }
         let settings = Arc::clone(&self.settings);
         for room in settings.native.default_rooms.iter().chain(&access.autojoin) {
             let wish = Wish { by: By::Us, ..Wish::default() };
             self.join_native(key, &mut native, (room.as_str(), None), wish, now);
         }
+        native.given = native.tickets;
         let user = Some(access.user.id()).filter(|_| access.user.role() != Role::Guest);
         self.meter_as(key, user, self.address(key));
         self.let_in(key, Some(access));

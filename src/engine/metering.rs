@@ -98,13 +98,6 @@ impl Shard {
         (metered.user, metered.address) = (user.map(Into::into), address);
     }
 
-    /// Has a connection pay for nothing from now on.
-    pub(super) fn meter_nothing(&mut self, key: ConnKey) {
-        let papers = self.session(key).and_then(|session| session.papers.as_deref_mut());
-        let metered = papers.and_then(|papers| papers.metered.take());
-        self.stop_metering(key, metered);
-    }
-
     /// Has a connection pay for a message of so many bytes.
     pub(super) fn toll(&mut self, key: ConnKey, bytes: usize, now: Now) -> Toll {
         if !self.is_metered {

@@ -156,3 +156,14 @@ fn requests_over_http_are_refused_with_the_time_to_come_back() {
         assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("Retry-After: 1\r\n"));
     }
 }
+
+#[test]
+fn who_only_looks_pays_nothing() {
+    let mut rig = rig(Rates { connection: TEN, address: TEN, ..Rates::default() });
+    let key = rig.open();
+    for target in ["/healthz", "/readyz", "/metrics"].iter().cycle().take(60) {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+        rig.shard.handle_bytes(key, &mut request.into_bytes(), rig.now);
+        assert!(read(&mut rig, key).starts_with("HTTP/1.1 200 "), "{target}");
+    }
+}

@@ -38,6 +38,8 @@ pub(crate) struct Native {
     pub(crate) in_flight: u32,
     /// Joins so far.
     pub(crate) tickets: u32,
+    /// Those of them that its client did not ask for: rooms in which it is from the start.
+    pub(crate) given: u32,
     /// The session that it is taking up.
     pub(crate) resuming: Option<Box<Resuming>>,
     pub(crate) beats: Beats,

@@ -294,8 +294,8 @@ impl Shard {
                 if !done && head.expect_continue && head.version == Version::Http11 {
                     self.push_response(key, http::push_continue);
                 }
-                self.meter_caller(key, head, &caller);
-                let body = Box::new(Body { intent, caller, exchange, reader, done, paid: false });
+                let paid = !self.meter_caller(key, head, &caller, &intent);
+                let body = Box::new(Body { intent, caller, exchange, reader, done, paid });
                 self.begin_phase(key, Phase::Body(body), now);
             }
             Err(error) => self.refuse(key, &error.response(), SendBody::Yes, now),
@@ -357,22 +357,29 @@ impl Shard {
         consumed
     }
 
-    /// Has a request paid for by whoever makes it; a server that shows its key pays for nothing.
-    fn meter_caller(&mut self, key: ConnKey, head: &Head<'_>, caller: &Caller) {
-        if !self.is_metered {
-            return;
+    /// Has a request paid for by whoever makes it; says whether it has to be. A server that shows
+    /// its key pays for nothing, and who only looks neither.
+    fn meter_caller(
+        &mut self,
+        key: ConnKey,
+        head: &Head<'_>,
+        caller: &Caller,
+        intent: &Intent,
+    ) -> bool {
+        let only_looks = matches!(intent, Intent::Health | Intent::Ready | Intent::Metrics);
+        if !self.is_metered || only_looks {
+            return false;
         }
-        match caller {
-            Caller::User(access) => {
-                let address = self.client_address(key, head);
-                self.meter_as(key, Some(access.user.id()), address);
+        let user = match caller {
+            Caller::User(access) => Some(access.user.id()),
+            Caller::Server if self.authority.guards_api() && *intent != Intent::Login => {
+                return false;
             }
-            Caller::Server if self.authority.guards_api() => self.meter_nothing(key),
-            Caller::Server => {
-                let address = self.client_address(key, head);
-                self.meter_as(key, None, address);
-            }
-        }
+            Caller::Server => None,
+        };
+        let address = self.client_address(key, head);
+        self.meter_as(key, user, address);
+        true
     }
 
     /// The loop that a request needs credit at.

@@ -134,7 +134,7 @@ impl Shard {
         if session == native.session || !self.keeps_sessions() {
             return None;
         }
-        if native.tickets as usize > self.settings.native.default_rooms.len() {
+        if native.tickets > native.given {
             let message = "session: a session is resumed before any room is joined";
             let error = plain_error(ErrorCode::BadField, message, id);
             self.answer_error(key, &ErrorReply { field: Some("session"), ..error });
@@ -199,8 +199,8 @@ impl Shard {
         // What a resume brings is of the past, so that has to be granted too.
         let is_granted = |room: &ParkedRoom| {
             let name = &room.name;
-            self.may_be_in(&native.access, name)
-                && native.access.allows(Grant::History, name.as_str())
+            let of = |grant| native.access.allows(grant, name.as_str());
+            self.is_put_in(&native.access, name) || of(Grant::Join) && of(Grant::History)
         };
         let ungranted = rooms.extract_if(.., |room| !is_granted(room));
         let ungranted = ungranted.map(|room| room.name).collect();

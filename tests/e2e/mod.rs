@@ -14,6 +14,7 @@ pub(crate) mod node;
 pub(crate) mod plan;
 pub(crate) mod raw;
 pub(crate) mod scrape;
+pub(crate) mod token;
 pub(crate) mod wait;
 
 use std::env;

@@ -48,12 +48,16 @@ impl Native {
         Self::open_with(broker, &[&format!("X-User: {user}")])
     }
 
+    /// A connection that was upgraded and has got nothing yet.
+    pub(crate) fn over(http: Http) -> Self {
+        Self { raw: Raw(http), kept: VecDeque::new(), asked: 0, welcome: String::new() }
+    }
+
     /// Connects with these further fields, and reads the welcome.
     pub(crate) fn open_with(broker: &Broker, fields: &[&str]) -> Self {
         let (http, answer) = ask_to_open(broker, fields);
         assert_eq!(answer.status, 101, "{answer:?}");
-        let mut client =
-            Self { raw: Raw(http), kept: VecDeque::new(), asked: 0, welcome: String::new() };
+        let mut client = Self::over(http);
         match client.came() {
             Came::Text(welcome) => client.welcome = welcome,
             other @ (Came::Binary(_) | Came::Close(_)) => panic!("instead of a welcome: {other:?}"),

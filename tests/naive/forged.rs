@@ -169,7 +169,7 @@ impl Forger {
 
     /// Those whose `kid` is odd, for keys that have names.
     pub(crate) fn kids(self) -> Vec<Forged> {
-        let with = |kid: &str| hs256(format!(r#"{{"alg":"HS256","kid":{kid}}}"#), &self.ada());
+        let with = |kid: &str| hs256(format!(r#"{{"alg":"HS256","kid":{kid}}}"#), self.ada());
         [
             ("path", with(r#""../../../../dev/null""#), BadToken::UnknownKey),
             ("SQL", with(r#""' UNION SELECT 'x' --""#), BadToken::UnknownKey),
@@ -188,7 +188,7 @@ impl Forger {
     }
 
     fn headers(self) -> Vec<Forged> {
-        let with = |more: &str| hs256(format!(r#"{{"alg":"HS256",{more}}}"#), &self.ada());
+        let with = |more: &str| hs256(format!(r#"{{"alg":"HS256",{more}}}"#), self.ada());
         let mut forged: Vec<Forged> = [
             ("crit", with(r#""crit":["exp"],"exp":1"#)),
             ("empty crit", with(r#""crit":[]"#)),

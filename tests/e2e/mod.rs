@@ -8,6 +8,7 @@
 pub(crate) mod broker;
 pub(crate) mod bystander;
 pub(crate) mod crowd;
+pub(crate) mod drip;
 pub(crate) mod http;
 pub(crate) mod native;
 pub(crate) mod node;

@@ -1,8 +1,8 @@
 //! Tokens at the door, end to end: what is forged comes in nowhere, what is granted is what may be
 //! done, what ends is over, and none of it gets into the log.
 //!
-//! Not here: keys of each kind and the libraries of others (`e2e_keys`), revocations (`e2e_revoke`),
-//! logins (`e2e_login`).
+//! Not here: keys of each kind and the libraries of others (`e2e_keys`), revocations
+//! (`e2e_revoke`), logins (`e2e_login`).
 
 #[expect(dead_code, reason = "each end-to-end test uses its part")]
 #[path = "e2e/mod.rs"]

@@ -1,7 +1,7 @@
-//! Tokens that nobody may be let in by, forged against the keys of `naive::keys`: unsigned, signed by
-//! the wrong key, and what is signed well and says what may not be said.
+//! Tokens that nobody may be let in by, forged against the keys of `naive::keys`: unsigned, signed
+//! by the wrong key, and what is signed well and says what may not be said.
 //!
-//! Not here: how they are shown (`tests/tokens.rs`, `e2e_forged`). Invariant: each has one thing
+//! Not here: how they are shown (`tests/tokens.rs`, `e2e_auth`). Invariant: each has one thing
 //! wrong with it, so that it would be let in without the check of that.
 
 use crate::naive::{SECRET, hs256, message};

@@ -330,10 +330,10 @@ fn roles_grant_what_the_configuration_says_and_add_up_with_the_token() {
 fn a_token_ends_under_load_and_nobody_else_notices() {
     const OTHERS: usize = 49;
     let broker = start(&["--loops", "2"]);
-    let exp = now_s() + 4;
-    let short = |user: &str| sign(&IssuedClaims { exp, ..claims(user) });
     let mut others: Vec<Native> =
         (0..OTHERS).map(|nth| open(&broker, &token(&format!("user-{nth}")))).collect();
+    let exp = now_s() + 5;
+    let short = |user: &str| sign(&IssuedClaims { exp, ..claims(user) });
     // One of them came in with a token as short, and has got another since.
     let mut refreshed = open(&broker, &short("refreshed"));
     let answer = refreshed.ask(&json!({ "type": "refresh", "token": token("refreshed") }));
@@ -414,7 +414,7 @@ fn hear(one: &mut Native, heard: &mut Vec<u64>, content: &Value, mut count: usiz
 
 #[test]
 fn who_says_nothing_is_sent_away_and_who_says_who_it_is_comes_in() {
-    let broker = start(&["--loops", "2", "--auth-timeout", "1s"]);
+    let broker = start(&["--loops", "2", "--auth-timeout", "2s"]);
     let mut silent = stranger(&broker);
     let mut early = stranger(&broker);
     assert_eq!(early.ask(&joining("lobby"))["code"], "unauthorized");

@@ -236,7 +236,7 @@ fn keys_of_a_url_follow_it_and_stay_while_it_is_gone() {
 
 #[test]
 fn clients_of_others_come_in_with_a_token_and_are_refused_without() {
-    let broker = start(&["--loops", "2", "--auth-timeout", "1s"]);
+    let broker = start(&["--loops", "2", "--auth-timeout", "3s"]);
     let url = format!("ws://{}", broker.address());
     let good = token("ada");
     let (said, other) = (good.rsplit_once('.'), token("bob"));

@@ -11,13 +11,14 @@ mod e2e;
 
 use e2e::broker::Broker;
 use e2e::bystander::Bystander;
+use e2e::drip::Dripper;
 use e2e::http::{Expect, Http};
 use e2e::raw::{BEGIN_TEXT, CLOSE, PING, PONG, Raw, TEXT, close_payload, frame, upgrade};
 use e2e::scaled;
 use e2e::scrape::Scraper;
 use e2e::wait::{Stopwatch, until};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::Write;
+use std::net::Shutdown;
 
 /// What may have been read of a head before it is refused.
 const HEAD_BYTES_BEFORE_REFUSAL: usize = 20 * 1024;
@@ -65,48 +66,6 @@ fn endless_heads_are_refused_within_20_kib_and_hold_nothing() {
     drop(refused);
     scraper.until("all to be gone", |now| now.value("connections") == 1);
     broker.stop();
-}
-
-/// One who sends a head without end, byte by byte.
-struct Dripper {
-    stream: TcpStream,
-    /// What is sent over and over: a whole request but for its end, then more fields.
-    head: Vec<u8>,
-    sent: usize,
-    got: Vec<u8>,
-}
-
-impl Dripper {
-    fn new(broker: &Broker) -> Self {
-        let stream = TcpStream::connect(broker.address()).expect("the broker accepts");
-        stream.set_nonblocking(true).expect("not blocking");
-        let mut head = upgrade("/raw/lobby", "test", &[]);
-        head.truncate(head.len() - 2);
-        Self { stream, head, sent: 0, got: Vec::new() }
-    }
-
-    /// Sends one more byte. False: the broker has hung up.
-    fn drip(&mut self) -> bool {
-        let byte = self.head[self.sent % self.head.len()];
-        self.sent += 1;
-        self.stream.write_all(&[byte]).expect("who lingers still reads");
-        self.is_served()
-    }
-
-    /// Reads what there is. False: the broker has hung up.
-    fn is_served(&mut self) -> bool {
-        let mut bytes = [0; 1_024];
-        match self.stream.read(&mut bytes) {
-            Ok(count) => {
-                self.got.extend(&bytes[..count]);
-                count > 0
-            }
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
-                true
-            }
-        }
-    }
 }
 
 #[test]

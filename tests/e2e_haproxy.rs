@@ -9,7 +9,7 @@
 mod e2e;
 
 use e2e::broker::Broker;
-use e2e::http::Http;
+use e2e::http::{Answer, Expect, Http};
 use e2e::raw::{PING, PONG, Raw, TEXT, upgrade};
 use e2e::scrape::Scraper;
 use e2e::wait::{DEADLINE, until};
@@ -157,17 +157,75 @@ fn the_real_address_comes_in_a_header_and_what_the_client_wrote_does_not() {
         let mut http = haproxy.connect_from([127, 0, 0, last]);
         let field = format!("X-Forwarded-For: {lie}");
         http.send(&upgrade("/raw/lobby", "test", &[&field]));
-        assert_eq!(http.answer(e2e::http::Expect::HeadOnly).status, 101);
+        assert_eq!(http.answer(Expect::HeadOnly).status, 101);
         until_told(&broker, &format!("127.0.0.{last}"));
     }
     // Who comes by itself is not believed either.
     let mut direct = connect_from([127, 0, 0, 5], broker.address());
     direct.send(&upgrade("/raw/lobby", "test", &["X-Forwarded-For: 192.0.2.1"]));
-    assert_eq!(direct.answer(e2e::http::Expect::HeadOnly).status, 101);
+    assert_eq!(direct.answer(Expect::HeadOnly).status, 101);
     until_told(&broker, "127.0.0.5");
     assert!(!broker.log().contains("192.0.2.1"), "a client's word is nothing");
     drop(haproxy);
     broker.stop();
+}
+
+/// Asks for a WebSocket through it, from that address, whatever the client says of itself.
+fn ask_from(haproxy: &Haproxy, from: [u8; 4], lie: &str) -> (Http, Answer) {
+    let mut http = haproxy.connect_from(from);
+    let field = format!("X-Forwarded-For: {lie}");
+    http.send(&upgrade("/raw/lobby", "test", &[&field]));
+    let answer = http.answer(Expect::HeadOnly);
+    (http, answer)
+}
+
+#[test]
+fn connections_count_by_the_address_behind_the_proxy_whatever_clients_say() {
+    let by_header = ("http", "", "off");
+    for (mode, words, protocol) in [("tcp", "send-proxy-v2", "required"), by_header] {
+        for loops in ["1", "2"] {
+            let broker = Broker::start(&[
+                "--loops",
+                loops,
+                "--accept",
+                "round-robin",
+                "--identity-trusted-proxies",
+                "127.0.0.1/32",
+                "--proxy-protocol",
+                protocol,
+                "--connections-per-address-max",
+                "2",
+            ]);
+            let haproxy = Haproxy::start(broker.address(), mode, words);
+            let crowded = [127, 0, 0, 2];
+            let mut members: Vec<Raw> =
+                (0..2).map(|_| Raw::over(haproxy.connect_from(crowded), "/raw/lobby")).collect();
+            for lie in ["192.0.2.1", "127.0.0.3", "127.0.0.1", "unknown", "127.0.0.2, 127.0.0.1"] {
+                let (_, answer) = ask_from(&haproxy, crowded, lie);
+                assert_eq!(answer.status, 429, "{mode} {loops} {lie}: {answer:?}");
+                let wait_s = answer.field("retry-after").expect("a time");
+                assert!(wait_s.parse::<u32>().is_ok_and(|wait_s| wait_s > 0), "{wait_s}");
+            }
+            // Others come in, and those who are in stay.
+            for from in [[127, 0, 0, 3], [127, 0, 0, 4]] {
+                let (http, answer) = ask_from(&haproxy, from, "127.0.0.2");
+                assert_eq!(answer.status, 101, "{mode} {loops}: {answer:?}");
+                members.push(Raw(http));
+            }
+            assert!(members.iter_mut().all(is_served), "{mode} {loops}");
+            // Who leaves makes room for one more.
+            drop(members.remove(0));
+            let again = until("a place", || {
+                let (http, answer) = ask_from(&haproxy, crowded, "127.0.0.9");
+                (answer.status == 101).then(|| Raw(http))
+            });
+            members.push(again);
+            assert_eq!(ask_from(&haproxy, crowded, "127.0.0.9").1.status, 429, "{mode} {loops}");
+            assert!(members.iter_mut().all(is_served), "{mode} {loops}");
+            drop((members, haproxy));
+            broker.stop();
+        }
+    }
 }
 
 #[test]

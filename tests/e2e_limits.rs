@@ -9,9 +9,11 @@ mod e2e;
 
 use e2e::broker::Broker;
 use e2e::crowd::Crowd;
+use e2e::drip::Dripper;
 use e2e::http::{Answer, Expect, Http};
 use e2e::plan::{Kind, Letter};
 use e2e::raw::{BINARY, CLOSE, Raw, frame, upgrade};
+use e2e::scaled;
 use e2e::scrape::Scraper;
 use e2e::wait::{DEADLINE, Stopwatch, until};
 use socket2::{Domain, Socket, Type};
@@ -54,6 +56,44 @@ fn newcomers_beyond_the_rate_are_given_a_turn_and_come_in_later() {
         assert_eq!(scraper.metrics().value("connections_refused_total"), 0);
         broker.stop();
     }
+}
+
+#[test]
+fn thousands_who_drip_take_less_than_8_kib_each_and_are_gone_when_their_time_is_up() {
+    const DRIPPED_BYTES_MAX: u64 = 8 * 1024;
+    let broker = Broker::start(&["--loops", "2", "--log-level", "warn"]);
+    let mut scraper = Scraper::new(&broker);
+    // Once, so that what loops keep at hand is there.
+    assert_eq!(knock(&broker).status, 200);
+    let before_kib = broker.resident_kib();
+    let since = Stopwatch::start();
+    let mut dripping: Vec<Dripper> = (0..scaled(2_000)).map(|_| Dripper::new(&broker)).collect();
+    let all = dripping.len() as u64;
+    // For as long as a handshake may take by default.
+    let (mut there, mut most_kib, mut most_bytes, mut newcomers, mut rounds) = (0, 0, 0, 0, 0);
+    while !dripping.is_empty() {
+        since.check("all to be sent away");
+        dripping.retain_mut(|one| {
+            let stays = one.drip();
+            assert!(stays || one.got.starts_with(b"HTTP/1.1 408 "), "{}", one.got.escape_ascii());
+            stays
+        });
+        let now = scraper.metrics();
+        there = there.max(now.value("connections"));
+        most_bytes = most_bytes.max(now.held_bytes());
+        most_kib = most_kib.max(broker.resident_kib());
+        newcomers += u64::from(knock(&broker).status == 200);
+        rounds += 1;
+    }
+    let each = (most_kib - before_kib) * 1024 / all;
+    eprintln!("{there} at once, {each} bytes each, {most_bytes} held, {rounds} rounds");
+    assert!(there > all / 2, "{there} of {all} were there at once");
+    assert!(most_bytes < all * DRIPPED_BYTES_MAX, "{most_bytes} bytes held");
+    assert!(each < DRIPPED_BYTES_MAX, "{each} bytes each");
+    assert_eq!(newcomers, rounds, "every newcomer is served");
+    scraper.until("all to be gone", |now| now.value("connections") == 1);
+    assert_eq!(scraper.metrics().value("spill_bytes"), 0);
+    broker.stop();
 }
 
 const LETTER: Letter = Letter { kind: Kind::Binary, bytes: 32 * 1024 };

@@ -24,8 +24,8 @@ pub(crate) enum Seat {
     /// The answer is on the way.
     Asked(AddressKey),
     Held(AddressKey),
-    /// The address has as many as it may.
-    Refused,
+    /// The address has as many as it may. Whose it is, so that nobody asks again and again.
+    Refused(AddressKey),
 }
 
 /// Something about seats, for the home of an address.
@@ -46,9 +46,11 @@ impl Shard {
         let Some(session) = self.session(key) else { return };
         let seat = &mut session.papers_mut().seat;
         let held = match *seat {
-            Seat::Asked(other) | Seat::Held(other) if other == address => return,
+            Seat::Asked(other) | Seat::Held(other) | Seat::Refused(other) if other == address => {
+                return;
+            }
             // Its answer finds that another one was asked for, and is given back.
-            Seat::None | Seat::Asked(_) | Seat::Refused => None,
+            Seat::None | Seat::Asked(_) | Seat::Refused(_) => None,
             Seat::Held(other) => Some(other),
         };
         *seat = Seat::Asked(address);
@@ -79,7 +81,7 @@ impl Shard {
         match seat {
             Seat::Held(address) => self.submit_seat(SeatAsk::Free { address }),
             // The answer finds nobody, and is given back then.
-            Seat::Asked(_) | Seat::None | Seat::Refused => {}
+            Seat::Asked(_) | Seat::None | Seat::Refused(_) => {}
         }
     }
 
@@ -121,7 +123,7 @@ impl Shard {
             }
             return;
         };
-        papers.seat = if granted { Seat::Held(address) } else { Seat::Refused };
+        papers.seat = if granted { Seat::Held(address) } else { Seat::Refused(address) };
         if !granted {
             self.counters.addresses_refused += 1;
             self.notice(Notice::AddressFull { key, address });
@@ -150,7 +152,7 @@ impl Shard {
     /// Whether the connection is one too many of its address.
     pub(super) fn is_beyond_address(&mut self, key: ConnKey) -> bool {
         let papers = self.session(key).and_then(|session| session.papers.as_deref());
-        papers.is_some_and(|papers| papers.seat == Seat::Refused)
+        papers.is_some_and(|papers| matches!(papers.seat, Seat::Refused(_)))
     }
 
     /// Gives back what a connection held that is gone.

@@ -22,7 +22,11 @@ pub(crate) struct Bystander {
 impl Bystander {
     /// Joins a room of its own and starts to ping.
     pub(crate) fn start(broker: &Broker) -> Self {
-        let mut socket = Raw::open(broker.address(), "/raw/bystander");
+        Self::over(Raw::open(broker.address(), "/raw/bystander"))
+    }
+
+    /// Starts to ping over this connection.
+    pub(crate) fn over(mut socket: Raw) -> Self {
         let (stop, stopped) = channel();
         let watch = move || {
             let mut took = Vec::new();

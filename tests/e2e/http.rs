@@ -62,10 +62,15 @@ impl<S: Read + Write> Http<S> {
 
     /// Posts to any path.
     pub(crate) fn post_to(&mut self, path: &str, content_type: &str, body: &[u8]) -> Answer {
+        self.post_with(path, &[&format!("Content-Type: {content_type}")], body)
+    }
+
+    /// The same with any fields.
+    pub(crate) fn post_with(&mut self, path: &str, fields: &[&str], body: &[u8]) -> Answer {
+        let fields: String = fields.iter().flat_map(|field| [field, "\r\n"]).collect();
+        let length = body.len();
         let mut request = format!(
-            "POST {path} HTTP/1.1\r\nHost: test\r\n\
-             Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
-            body.len()
+            "POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{fields}\r\n"
         )
         .into_bytes();
         request.extend_from_slice(body);

@@ -8,12 +8,14 @@
 pub(crate) mod broker;
 pub(crate) mod bystander;
 pub(crate) mod crowd;
+pub(crate) mod drip;
 pub(crate) mod http;
 pub(crate) mod native;
 pub(crate) mod node;
 pub(crate) mod plan;
 pub(crate) mod raw;
 pub(crate) mod scrape;
+pub(crate) mod token;
 pub(crate) mod wait;
 
 use std::env;

@@ -48,11 +48,16 @@ impl Native {
         Self::open_with(broker, &[&format!("X-User: {user}")])
     }
 
+    /// A connection that was upgraded and has got nothing yet.
+    pub(crate) fn over(http: Http) -> Self {
+        Self { raw: Raw(http), kept: VecDeque::new(), asked: 0, welcome: String::new() }
+    }
+
     /// Connects with these further fields where that is not enough to be known: nothing comes yet.
     pub(crate) fn open_unknown(broker: &Broker, fields: &[&str]) -> Self {
         let (http, answer) = ask_to_open(broker, fields);
         assert_eq!(answer.status, 101, "{answer:?}");
-        Self { raw: Raw(http), kept: VecDeque::new(), asked: 0, welcome: String::new() }
+        Self::over(http)
     }
 
     /// Connects with these further fields, and reads the welcome.

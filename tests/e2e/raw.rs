@@ -83,9 +83,18 @@ impl Raw {
         Self::over(Http::connect(address), target)
     }
 
-    /// The same, over a connection that was made in a special way.
-    pub(crate) fn over(mut http: Http, target: &str) -> Self {
-        http.send(&upgrade(target, "test", &[]));
+    /// The same, with these further fields.
+    pub(crate) fn open_with(address: SocketAddr, target: &str, fields: &[&str]) -> Self {
+        Self::over_with(Http::connect(address), target, fields)
+    }
+
+    /// Over a connection that was made in a special way.
+    pub(crate) fn over(http: Http, target: &str) -> Self {
+        Self::over_with(http, target, &[])
+    }
+
+    fn over_with(mut http: Http, target: &str, fields: &[&str]) -> Self {
+        http.send(&upgrade(target, "test", fields));
         let answer = http.answer(Expect::HeadOnly);
         assert_eq!(answer.status, 101, "{answer:?}");
         check_switch(&answer);

@@ -21,6 +21,8 @@ mod shapes;
 mod stats;
 #[path = "load/table.rs"]
 mod table;
+#[path = "load/tokens.rs"]
+mod tokens;
 
 use clap::Parser;
 use shapes::{Kind, Shape};

@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn tokens_are_not_printed() {
-        let tokens = shown(None, Some("a.secret.c")).expect("a token");
-        assert!(!format!("{tokens:?}").contains("secret"), "{tokens:?}");
+        let tokens = shown(None, Some("a.hidden.c")).expect("a token");
+        assert!(!format!("{tokens:?}").contains("hidden"), "{tokens:?}");
     }
 }

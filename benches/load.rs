@@ -9,6 +9,8 @@
 mod backlog;
 #[path = "load/figures.rs"]
 mod figures;
+#[path = "setting/keys.rs"]
+mod keys;
 #[path = "load/processes.rs"]
 mod processes;
 #[path = "load/rounds.rs"]

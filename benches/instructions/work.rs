@@ -173,7 +173,8 @@ impl Work {
             Self::Knock(place) => {
                 let mut hall = Guarded::empty();
                 hall.knows_its_keys();
-                repeat(rounds, || hall.knock(&place.wrong()));
+                let wrong = place.wrong();
+                repeat(rounds, || hall.knock(&wrong));
             }
             Self::Deliver(_)
             | Self::DeliverGranted(_)

@@ -3,7 +3,8 @@
 //! Not here: what they cost (`rounds`). Invariant: each token is another user's, and the broker that
 //! the file of settings makes knows the one key that signed them all.
 
-use fanfare::auth::{BadKey, IssuedClaims, Secret, Signer, TokenAlg};
+use crate::keys::signer;
+use fanfare::auth::{BadKey, IssuedClaims, TokenAlg};
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -17,18 +18,6 @@ const USERS: usize = 8_192;
 /// How long tokens hold: longer than a comparison takes.
 const TTL_S: u64 = 24 * 60 * 60;
 
-/// As long as the longest hash asks for.
-const SECRET: &str = "measured with a secret of sixty-four bytes, for HS256 up to 512.";
-
-const RSA: [&str; 2] =
-    [include_str!("../../tests/tokens/rsa.pem"), include_str!("../../tests/tokens/rsa.pub.pem")];
-const P256: [&str; 2] =
-    [include_str!("../../tests/tokens/p256.pem"), include_str!("../../tests/tokens/p256.pub.pem")];
-const ED25519: [&str; 2] = [
-    include_str!("../../tests/tokens/ed25519.pem"),
-    include_str!("../../tests/tokens/ed25519.pub.pem"),
-];
-
 /// Files of settings and of tokens, which are gone with this value.
 #[derive(Debug)]
 pub(crate) struct Tokens {
@@ -38,15 +27,7 @@ pub(crate) struct Tokens {
 impl Tokens {
     /// Signs as many as are needed.
     pub(crate) fn sign(alg: TokenAlg) -> io::Result<Self> {
-        let (signer, key) = match alg {
-            TokenAlg::Hs256 | TokenAlg::Hs384 | TokenAlg::Hs512 => {
-                (Signer::from_secret(alg, None, &Secret::new(SECRET.as_bytes())), SECRET)
-            }
-            TokenAlg::Rs256 => (Signer::from_pem(alg, None, RSA[0].as_bytes()), RSA[1]),
-            TokenAlg::Es256 => (Signer::from_pem(alg, None, P256[0].as_bytes()), P256[1]),
-            TokenAlg::EdDsa => (Signer::from_pem(alg, None, ED25519[0].as_bytes()), ED25519[1]),
-        };
-        let signer = signer.map_err(bad)?;
+        let (signer, key) = signer(alg).map_err(bad)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
         let tokens = Self { folder: tempfile::tempdir()? };
         let setting = format!("{}_key", alg.word().to_lowercase());

@@ -1,7 +1,7 @@
 //! A broker that wants tokens, and the tokens of as many users as would outrun any cache.
 //!
-//! Not here: what they cost (`rounds`). Invariant: each token is another user's, and the broker that
-//! the file of settings makes knows the one key that signed them all.
+//! Not here: what they cost (`rounds`). Invariant: each token is another user's, and a broker with
+//! the file of settings knows the one key that signed them all.
 
 use crate::keys::signer;
 use fanfare::auth::{BadKey, IssuedClaims, TokenAlg};

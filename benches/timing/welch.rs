@@ -1,7 +1,7 @@
 //! Welch's t-test of two classes of times: could one tell the classes apart by the clock?
 //!
-//! Not here: a clock. Slow outliers, which are the machine's, hide what there is to see, so the test
-//! is made of all times and of those below some of their percentiles too, and the clearest counts.
+//! Not here: a clock. Slow outliers, which are the machine's, hide what there is to see. So the
+//! test is made of all times, and of those below some of their percentiles; the clearest counts.
 //! Pure; `tests/bench_timing.rs` tests it.
 
 /// An absolute t from here on says that the classes differ.

@@ -9,6 +9,8 @@
 mod backlog;
 #[path = "load/figures.rs"]
 mod figures;
+#[path = "setting/keys.rs"]
+mod keys;
 #[path = "load/processes.rs"]
 mod processes;
 #[path = "load/rounds.rs"]
@@ -21,6 +23,8 @@ mod shapes;
 mod stats;
 #[path = "load/table.rs"]
 mod table;
+#[path = "load/tokens.rs"]
+mod tokens;
 
 use clap::Parser;
 use shapes::{Kind, Shape};

@@ -5,9 +5,12 @@
 
 #[path = "hall/mod.rs"]
 mod hall;
+#[path = "setting/keys.rs"]
+mod keys;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fanfare::broker::{LoopId, PayloadKind, RoomHandle};
+use fanfare::auth::{Grant, Grants, IssuedClaims, Secret, TokenAlg, TokenKeys, TokenRules};
+use fanfare::broker::{LoopId, PayloadKind, RoomHandle, RoomPattern};
 use fanfare::http::{Fields, HeadReader, parse_head};
 use fanfare::protocol::{binary, json as native};
 use fanfare::ws::{
@@ -233,6 +236,53 @@ fn visit(c: &mut Criterion) {
     c.bench_function("handshake, join and close", |b| b.iter(|| hall.visit()));
 }
 
+/// What a token costs at the door, by how it is signed.
+fn token(c: &mut Criterion) {
+    let mut group = c.benchmark_group("verify a token");
+    for alg in TokenAlg::ALL {
+        let (signer, key) = keys::signer(alg).expect("a good key");
+        let mut keys = TokenKeys::default();
+        match alg.secret_bytes_min() {
+            Some(_) => keys.add_hmac(alg, None, &Secret::new(key.as_bytes())),
+            None => keys.add_pem(alg, None, key.as_bytes()),
+        }
+        .expect("a good key");
+        let sign = |nth| {
+            let claims = IssuedClaims {
+                user: format!("user-{nth}"),
+                rooms: Some(serde_json::json!({"join": ["chat:*"], "publish": true})),
+                exp: 1 << 40,
+                ..IssuedClaims::default()
+            };
+            signer.sign(&claims).expect("a short token")
+        };
+        let tokens: Vec<String> = (0..64).map(sign).collect();
+        let (rules, mut turn) = (TokenRules::default(), tokens.iter().cycle());
+        group.bench_function(alg.word(), |b| {
+            b.iter(|| {
+                let token = turn.next().map_or("", |token| token);
+                let verified = keys.verify(black_box(token), &rules, 1_000);
+                assert!(verified.is_ok(), "it is good");
+                verified
+            });
+        });
+    }
+}
+
+/// What a join asks; of many patterns, the last one fits.
+fn grants(c: &mut Criterion) {
+    let mut group = c.benchmark_group("is it granted");
+    for count in [1_usize, 32, 256] {
+        let patterns = (1..count).map(|nth| format!("room-{nth}:*")).chain(["chat:*".to_owned()]);
+        let patterns = patterns.map(|raw| RoomPattern::parse(&raw).expect("a pattern"));
+        let grants = Grants::default().with(Grant::Join, patterns);
+        assert!(grants.allows(Grant::Join, "chat:42", "ada"), "the last one fits");
+        group.bench_function(format!("{count} patterns"), |b| {
+            b.iter(|| grants.allows(Grant::Join, black_box("chat:42"), black_box("ada")));
+        });
+    }
+}
+
 criterion_group!(
     benches,
     mask,
@@ -243,6 +293,8 @@ criterion_group!(
     protocol,
     fan_out,
     publish_json,
-    visit
+    visit,
+    token,
+    grants
 );
 criterion_main!(benches);

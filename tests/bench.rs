@@ -7,6 +7,7 @@ mod odd_servers;
 #[path = "bench/setup.rs"]
 mod setup;
 
+use fanfare::auth::{IssuedClaims, Secret, Signer, TokenAlg};
 use serde_json::Value;
 use setup::{Server, assert_faultless, bench, fanfare, number, told};
 use std::io::{Read, Write};
@@ -137,6 +138,64 @@ fn connections_come_and_go_however_they_leave() {
             assert!(report["client_is_bottleneck"].is_boolean(), "{report}");
         }
     }
+}
+
+/// The secret of a broker that wants tokens, and tokens of so many users, a line each.
+const SECRET: &str = "a secret that nobody else knows 1";
+
+fn tokens(users: usize) -> String {
+    let key = Secret::new(SECRET.as_bytes());
+    let signer = Signer::from_secret(TokenAlg::Hs256, None, &key).expect("a long secret");
+    let sign = |nth| {
+        let user = format!("user-{nth}");
+        let rooms = Some(serde_json::json!({"join": ["*"], "publish": true}));
+        let claims = IssuedClaims { user, rooms, exp: 1 << 40, ..IssuedClaims::default() };
+        signer.sign(&claims).expect("a token") + "\n"
+    };
+    (0..users).map(sign).collect()
+}
+
+fn samples(server: &Server, name: &str) -> f64 {
+    let page =
+        said_at_once(server, b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let page = String::from_utf8_lossy(&page).into_owned();
+    let line = page.lines().find_map(|line| line.strip_prefix(name)).expect("a sample");
+    line.trim().parse().expect("a number")
+}
+
+#[test]
+fn connections_show_a_token_each_whatever_they_are_for() {
+    let line = ["serve", "--listen", "127.0.0.1:0", "--loops", "1", "--echo-route"];
+    let server = Server::start(&[&line[..], &["--auth-hs256-key", SECRET]].concat());
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), tokens(3)).expect("a file");
+    let shown = format!("--tokens {}", file.path().display());
+    let time = "--secs 0.2 --warm-up 0.05";
+    for load in ["--subs 5 --pubs 2", "--protocol json --subs 5", "echo --conns 5"] {
+        assert_faultless(&server.report(&format!("{load} {time} {shown}")));
+    }
+    let report = server.report(&format!("connect --window 4 {time} {shown}"));
+    assert_eq!(number(&report, "/failed"), 0.0, "{report}");
+    server.report(&format!("idle --conns 10 {shown}"));
+    let accepted = samples(&server, "fanfare_tokens_accepted_total");
+    assert!(accepted >= number(&report, "/cycles") + 25.0, "{accepted} tokens");
+
+    let one = tokens(1);
+    let with = |value: &str| {
+        let line = ["bench", "--addr", &server.address, "--json", "--subs", "2", "--secs", "0.1"];
+        fanfare(&line).env("FANFARE_TOKEN", value).output().expect("the binary runs")
+    };
+    assert_faultless(&told(&with(one.trim()), 0).0);
+    for (value, why) in [("", " 401"), ("a.b.c", " 401"), ("no token", "no JSON Web Token")] {
+        let output = with(value);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(why) && !said.contains("no token"), "{said}");
+    }
+    let output = server.bench("connect --tokens /nowhere/at/all --secs 0.1");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot read /nowhere/at/all"), "{said}");
 }
 
 #[test]

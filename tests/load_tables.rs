@@ -259,6 +259,26 @@ fn a_target_is_met_missed_or_not_judged() {
 }
 
 #[test]
+fn handshakes_with_tokens_are_to_be_at_least_so_many_of_those_without() {
+    let shapes = shapes::wanted(&["handshake with a token".to_owned()], false, false);
+    let named: Vec<&str> =
+        shapes.iter().filter_map(|shape| shape.name.split(", ").nth(1)).collect();
+    assert_eq!(named, ["HS256", "ES256", "EdDSA", "RS256"]);
+    let verdict = |with: f64| {
+        let outcome = table::tokens(&shapes[0].name, &[round(8.5, with, 8.5)]);
+        (outcome.figures[0].value, table::verdicts(&shapes[0], Some(&outcome)).concat())
+    };
+    let (value, met) = verdict(10.0);
+    assert!((value - 0.85).abs() < 1e-9, "{value}: the rate is the other way round than the time");
+    assert!(met.contains("| at least 0.85 | 0.850 | 1.000 | met |"), "{met}");
+    assert!(verdict(10.1).1.ends_with("| **missed** |"));
+    assert!(verdict(4.0).1.ends_with("| met |"), "more is no worse");
+    assert!(verdict(f64::NAN).1.ends_with("| **missed** |"));
+    let targets: usize = shapes.iter().map(|shape| shape.targets.len()).sum();
+    assert_eq!(targets, 1, "the others are recorded");
+}
+
+#[test]
 fn a_backlog_is_told_as_ratios_to_its_bound() {
     let look = Backlog { queued: 0.99, resident: 1.25, faults: Vec::new() };
     let outcome = table::backlog("x", &[look.clone(), look]);
@@ -275,6 +295,7 @@ fn shapes_have_names_of_their_own_and_fit_a_usual_machine() {
         assert!(shape.connections() <= CONNECTIONS_MAX, "{}", shape.name);
         let measured = |measure: &Measure| match shape.kind {
             Kind::Cpu | Kind::Compressed | Kind::Enveloped => *measure == Measure::Cpu,
+            Kind::Tokens(_) => *measure == Measure::Handshakes,
             Kind::Loops => false,
             Kind::Latency | Kind::HalfOfPeak => {
                 [Measure::P50, Measure::P99, Measure::P99_9].contains(measure)
@@ -319,7 +340,7 @@ fn shapes_are_chosen_by_a_part_of_their_name_by_all_of_it_or_by_having_targets()
     assert_eq!((wanted(name, true), wanted(name, false)), (1, 2), "two loops have it too");
     assert_eq!(wanted("1 room x 1000", true), 0);
     let of_target = shapes::wanted(&[], false, true);
-    assert_eq!(of_target.len(), 24, "{of_target:#?}");
+    assert_eq!(of_target.len(), 25, "{of_target:#?}");
     assert_eq!(shapes::wanted(&[], false, false).len(), shapes::all().len());
 }
 
@@ -334,6 +355,7 @@ fn rows_have_as_many_cells_as_the_head_of_their_table() {
             Kind::Cpu | Kind::Compressed | Kind::Enveloped => {
                 table::cpu(&shape.name, FLOOR_AND_BROKER, &rounds)
             }
+            Kind::Tokens(_) => table::tokens(&shape.name, &rounds),
             Kind::Loops => table::cpu(&shape.name, ONE_AND_TWO, &rounds),
             Kind::Latency | Kind::HalfOfPeak => table::latency(&shape.name, &rounds),
             Kind::Beside => table::beside(&shape.name, &[run(1.0)]),

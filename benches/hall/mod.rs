@@ -40,20 +40,22 @@ impl Hall {
 
     /// A room of so many members, the last of which publishes messages of so many bytes.
     pub(crate) fn new(members: usize, payload_bytes: usize) -> Self {
-        let Self { mut shard, now, .. } = Self::of(Settings::default());
-        let mut publisher = None;
-        for _ in 0..members {
-            let key = shard.handle_open(Admission::Served, Trust::Stranger, None, now);
-            let mut request = Vec::new();
-            ws::client_request(&mut request, "localhost", "/raw/hall", b"the sample nonce", None);
-            shard.handle_bytes(key, &mut request, now);
-            publisher = Some(key);
+        Self::gathered(Settings::default(), members, payload_bytes, |_| None)
+    }
+
+    /// The same under those settings, where each member shows what `token` says.
+    pub(crate) fn gathered(
+        settings: Settings,
+        members: usize,
+        payload_bytes: usize,
+        token: impl Fn(usize) -> Option<String>,
+    ) -> Self {
+        let mut hall = Self::of(settings);
+        for nth in 0..members {
+            hall.publisher = hall.open("/raw/hall", token(nth).as_deref());
         }
-        let mut frame = Vec::new();
         let payload = vec![b'.'; payload_bytes];
-        ws::push_masked_frame(&mut frame, Opcode::Binary, &payload, [1, 2, 3, 4]);
-        let publisher = publisher.expect("at least one member");
-        let mut hall = Self { shard, publisher, frame, input: Vec::new(), now };
+        ws::push_masked_frame(&mut hall.frame, Opcode::Binary, &payload, [1, 2, 3, 4]);
         hall.deliver();
         let bytes = hall.tick(1);
         let frame_bytes = ws::frame_bytes(payload_bytes);
@@ -65,24 +67,41 @@ impl Hall {
     pub(crate) fn native(content_bytes: usize) -> Self {
         let mut hall = Self::new(1, content_bytes);
         let key = hall.open_native();
-        hall.send(key, r#"{"type":"join-room","room":"native","history":0,"presence":false}"#);
-        hall.deliver();
-        let content = ".".repeat(content_bytes);
-        let text = format!(r#"{{"type":"room-message","room":"native","content":"{content}"}}"#);
-        hall.frame.clear();
-        ws::push_masked_frame(&mut hall.frame, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
-        hall.publisher = key;
-        let bytes = hall.tick(1);
-        assert!(bytes > text.len(), "it comes back in an envelope: {bytes} bytes");
+        hall.publish_json_as(key, content_bytes);
         hall
     }
 
+    /// From now on that native connection is who publishes: strings of so many bytes.
+    pub(crate) fn publish_json_as(&mut self, key: ConnKey, content_bytes: usize) {
+        self.send(key, r#"{"type":"join-room","room":"native","history":0,"presence":false}"#);
+        self.deliver();
+        let content = ".".repeat(content_bytes);
+        let text = format!(r#"{{"type":"room-message","room":"native","content":"{content}"}}"#);
+        self.frame.clear();
+        ws::push_masked_frame(&mut self.frame, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
+        self.publisher = key;
+        let bytes = self.tick(1);
+        assert!(bytes > text.len(), "it comes back in an envelope: {bytes} bytes");
+    }
+
     pub(crate) fn open_native(&mut self) -> ConnKey {
+        let key = self.open("/ws", None);
+        self.deliver();
+        key
+    }
+
+    /// Somebody asks for a WebSocket there, and may show a token.
+    pub(crate) fn open(&mut self, target: &str, token: Option<&str>) -> ConnKey {
         let key = self.shard.handle_open(Admission::Served, Trust::Stranger, None, self.now);
         self.input.clear();
-        ws::client_request(&mut self.input, "localhost", "/ws", b"the sample nonce", None);
+        ws::client_request(&mut self.input, "localhost", target, b"the sample nonce", None);
+        if let Some(token) = token {
+            self.input.truncate(self.input.len() - b"\r\n".len());
+            for part in ["Authorization: Bearer ", token, "\r\n\r\n"] {
+                self.input.extend_from_slice(part.as_bytes());
+            }
+        }
         self.shard.handle_bytes(key, &mut self.input, self.now);
-        self.deliver();
         key
     }
 
@@ -104,16 +123,12 @@ impl Hall {
 
     /// Somebody comes, joins a room of their own, says goodbye and goes. The bytes that they got.
     pub(crate) fn visit(&mut self) -> usize {
-        let key = self.shard.handle_open(Admission::Served, Trust::Stranger, None, self.now);
-        self.input.clear();
-        ws::client_request(
-            &mut self.input,
-            "localhost:8080",
-            "/raw/visited",
-            b"the sample nonce",
-            None,
-        );
-        self.shard.handle_bytes(key, &mut self.input, self.now);
+        self.visit_showing(None)
+    }
+
+    /// The same, and they may show a token.
+    pub(crate) fn visit_showing(&mut self, token: Option<&str>) -> usize {
+        let key = self.open("/raw/visited", token);
         let welcome = self.deliver();
         self.input.clear();
         ws::push_masked_frame(&mut self.input, Opcode::Close, &[3, 232], [1, 2, 3, 4]);

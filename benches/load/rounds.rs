@@ -8,7 +8,9 @@ use crate::processes::{Cores, Load, Rank, Server, TOOLS, two_cores};
 use crate::shapes::{Kind, LARGE_ROOM_LOAD, LARGE_ROOM_MEMBERS, Shape};
 use crate::stats::{median, order};
 use crate::table::{self, Backlog, FLOOR_AND_BROKER, ONE_AND_TWO, Outcome, Round};
+use crate::tokens::Tokens;
 use crate::{Args, backlog, note};
+use fanfare::auth::TokenAlg;
 use serde_json::Value;
 use std::io;
 use std::path::Path;
@@ -44,6 +46,7 @@ pub(crate) fn measure(args: &Args, shape: &Shape) -> io::Result<Outcome> {
             let rounds = rounds(args, shape, start, |_, server| load(args, shape, server))?;
             Ok(table::cpu(&shape.name, ONE_AND_TWO, &rounds))
         }
+        Kind::Tokens(alg) => with_tokens(args, shape, alg),
         Kind::Compressed | Kind::Enveloped => {
             let plain = of_wire_size(args, shape)?;
             let run = |which, server: &Server| {
@@ -83,7 +86,7 @@ pub(crate) fn seconds(args: &Args, shape: &Shape) -> f64 {
     let run = START_SECS + WARM_UP_SECS + args.secs + joining;
     let (pairs, few) = (args.pairs as f64, args.pairs.min(MEMORY_ROUNDS_MAX) as f64);
     match shape.kind {
-        Kind::Cpu | Kind::Loops | Kind::Latency => 3.0 * pairs * run,
+        Kind::Cpu | Kind::Tokens(_) | Kind::Loops | Kind::Latency => 3.0 * pairs * run,
         Kind::Compressed | Kind::Enveloped => (3.0 * pairs + 1.0) * run,
         Kind::HalfOfPeak => (3.0 * pairs + PEAK_RUNS as f64) * run,
         Kind::Beside => pairs * (run + BESIDE_SECS),
@@ -95,6 +98,21 @@ pub(crate) fn seconds(args: &Args, shape: &Shape) -> f64 {
 fn latency(args: &Args, shape: &Shape) -> io::Result<Outcome> {
     let rounds = against_floor(args, shape, |_, server| load(args, shape, server))?;
     Ok(table::latency(&shape.name, &rounds))
+}
+
+/// Without tokens, with them, and without again.
+fn with_tokens(args: &Args, shape: &Shape, alg: TokenAlg) -> io::Result<Outcome> {
+    note(&format!("{}: signing", shape.name));
+    let tokens = Tokens::sign(alg)?;
+    let mut shown = shape.clone();
+    shown.client.extend(["--tokens".to_owned(), tokens.list().display().to_string()]);
+    let start = |nth| match nth {
+        BROKER => args.broker_of(1, &["--config".into(), tokens.settings().display().to_string()]),
+        _ => args.broker(1),
+    };
+    let run =
+        |which, server: &Server| load(args, if which == BROKER { &shown } else { shape }, server);
+    Ok(table::tokens(&shape.name, &rounds(args, shape, start, run)?))
 }
 
 /// Which of a round's three runs is the broker's.
@@ -218,9 +236,14 @@ fn for_secs(words: &[String], secs: f64) -> Vec<String> {
 
 impl Args {
     fn broker(&self, loops: usize) -> io::Result<Server> {
+        self.broker_of(loops, &[])
+    }
+
+    fn broker_of(&self, loops: usize, more: &[String]) -> io::Result<Server> {
         let line = "serve --listen 127.0.0.1:0 --connections-max 16000 --echo-route --loops";
         let mut line: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         line.push(loops.to_string());
+        line.extend_from_slice(more);
         let cores = match loops {
             1 => Cores::One(self.server_cpu),
             _ => Cores::Several(two_cores(self.server_cpu, self.client_cpu)),

@@ -3,6 +3,7 @@
 //! Invariants: names are unique, and no shape has more than 15,000 connections, for which the usual
 //! limit of descriptors suffices. Pure; `tests/load_tables.rs` tests it.
 
+use fanfare::auth::TokenAlg;
 use std::fmt;
 
 /// What is asked of floor, broker and client.
@@ -14,7 +15,7 @@ pub(crate) struct Shape {
     pub(crate) floor: Vec<String>,
     /// Arguments of `fanfare bench`, less address, time and core.
     pub(crate) client: Vec<String>,
-    /// What is to be reached: at most so much.
+    /// What is to be reached: at most so much, or at least.
     pub(crate) targets: Vec<(Measure, f64)>,
 }
 
@@ -27,6 +28,8 @@ pub(crate) enum Kind {
     Compressed,
     /// The same with messages in an envelope, against a floor that sends as many bytes without.
     Enveloped,
+    /// Handshakes with a token each, against the same without.
+    Tokens(TokenAlg),
     /// The same of two loops, against one.
     Loops,
     /// Latency at a rate that both can bear.
@@ -46,6 +49,8 @@ pub(crate) enum Kind {
 pub(crate) enum Measure {
     /// CPU time, a ratio to the floor's.
     Cpu,
+    /// Handshakes per second of CPU time, a ratio to those without tokens.
+    Handshakes,
     /// Percentiles of latency, ratios to the floor's.
     P50,
     P99,
@@ -60,10 +65,28 @@ pub(crate) enum Measure {
     OfBound,
 }
 
+impl Measure {
+    /// Whether more of it is better: its target is the least that it may be.
+    pub(crate) const fn is_to_be_large(self) -> bool {
+        match self {
+            Self::Handshakes => true,
+            Self::Cpu
+            | Self::P50
+            | Self::P99
+            | Self::P99_9
+            | Self::P99Ms
+            | Self::BytesEach
+            | Self::KeptMib
+            | Self::OfBound => false,
+        }
+    }
+}
+
 impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Cpu => "CPU, ratio",
+            Self::Handshakes => "handshakes per CPU second, ratio",
             Self::P50 => "p50, ratio",
             Self::P99 => "p99, ratio",
             Self::P99_9 => "p99.9, ratio",
@@ -199,6 +222,7 @@ pub(crate) fn all() -> Vec<Shape> {
         shapes.extend([1, 64].map(|window| Shape::native(protocol, 1_000, window)));
     }
     shapes.extend(cycles());
+    shapes.extend(handshakes());
     shapes.extend([Shape::two_loops(1, 1_000), Shape::two_loops(1_000, 10)]);
     shapes.extend(latencies());
     for (name, client) in [
@@ -233,6 +257,17 @@ fn cycles() -> [Shape; 3] {
     ]
     .map(|(name, floor, client)| {
         Shape::new(name, Kind::Cpu, floor, client).reaching(&[(Measure::Cpu, 1.05)])
+    })
+}
+
+/// What a token costs at the door, by how it is signed.
+fn handshakes() -> [Shape; 4] {
+    [TokenAlg::Hs256, TokenAlg::Es256, TokenAlg::EdDsa, TokenAlg::Rs256].map(|alg| {
+        let name = format!("handshake with a token, {}", alg.word());
+        let client = "connect --leave frame --window 32";
+        let shape = Shape::new(&name, Kind::Tokens(alg), "", client);
+        // The others are recorded: what their signatures cost is not ours.
+        if alg == TokenAlg::Hs256 { shape.reaching(&[(Measure::Handshakes, 0.85)]) } else { shape }
     })
 }
 

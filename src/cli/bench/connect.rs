@@ -205,7 +205,8 @@ impl<'a> Churn<'a> {
     fn new(args: &'a Args) -> Result<Self, BenchError> {
         let clock = Clock::start();
         let manner = Manner { look: STAMP_BYTES, deflate: args.deflate, subprotocol: None };
-        let fleet = Fleet::new(args.target.addr, manner, clock)?;
+        let tokens = args.target.tokens()?;
+        let fleet = Fleet::new(args.target.addr, manner, clock)?.showing(tokens);
         let stages = Stages::new(args.window);
         Ok(Self { args, fleet, clock, progress: Progress::new(), dialled: 0, stages })
     }

@@ -18,6 +18,7 @@ use super::progress::Progress;
 use super::round::Round;
 use super::seats::{Member, Publisher, publishers, seats};
 use super::shape::Shape;
+use super::tokens::Tokens;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -138,9 +139,9 @@ pub(super) struct Phase {
 }
 
 impl Crowd {
-    /// Connects everybody to the server at `address`, publishers last.
+    /// Connects everybody to the server at `address`, each with the next token, publishers last.
     pub(super) fn gather(
-        address: SocketAddr,
+        (address, tokens): (SocketAddr, Tokens),
         shape: Shape,
         clock: Clock,
         progress: &mut Progress,
@@ -151,7 +152,7 @@ impl Crowd {
         };
         let subprotocol = shape.protocol.subprotocol();
         let manner = Manner { look, deflate: shape.deflate, subprotocol };
-        let mut fleet = Fleet::new(address, manner, clock)?;
+        let mut fleet = Fleet::new(address, manner, clock)?.showing(tokens);
         let members = seats(&shape);
         let publishers = publishers(&members);
         let wanted = members.len();

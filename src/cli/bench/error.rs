@@ -49,6 +49,8 @@ pub(super) enum BenchError {
     NoProcess(SocketAddr),
     /// The thread can't be bound to that core.
     Core(usize),
+    /// The tokens that connections are to show can't be had.
+    Tokens(String),
     /// The poll or a timer failed.
     Io(io::Error),
 }
@@ -84,6 +86,7 @@ impl fmt::Display for BenchError {
                 write!(f, "no process that we may look at listens on {address}: name it (--pid)")
             }
             Self::Core(core) => write!(f, "cannot bind to core {core}"),
+            Self::Tokens(lack) => f.write_str(lack),
             Self::Io(error) => write!(f, "{error}"),
         }
     }

@@ -96,7 +96,8 @@ fn measure(args: &Args) -> Result<Report, BenchError> {
     let clock = Clock::start();
     let mut progress = Progress::new();
     let manner = Manner { look: STAMP_BYTES, deflate: args.deflate, subprotocol: None };
-    let mut fleet = Fleet::new(args.target.addr, manner, clock)?;
+    let tokens = args.target.tokens()?;
+    let mut fleet = Fleet::new(args.target.addr, manner, clock)?.showing(tokens);
     let look = |fleet: &mut Fleet| settle(fleet, clock, SETTLE_US_MAX, || server.resident_bytes());
     fleet.open_all((0..args.warm_up_conns()).map(|nth| args.target_of(nth)), |_| {})?;
     fleet.drop_all();

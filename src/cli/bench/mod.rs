@@ -27,6 +27,7 @@ mod seats;
 mod shape;
 mod sides;
 mod target;
+mod tokens;
 
 use std::process::ExitCode;
 

@@ -138,10 +138,11 @@ pub(super) fn refuse(wrong: String) -> ExitCode {
 
 fn measure(target: &Target, shape: Shape, timing: Timing) -> Result<Report, BenchError> {
     target.prepare(shape.connections())?;
+    let tokens = target.tokens()?;
     let clock = Clock::start();
     let sides = Sides::new(target.server(), clock);
     let mut progress = Progress::new();
-    let mut crowd = Crowd::gather(target.addr, shape.clone(), clock, &mut progress)?;
+    let mut crowd = Crowd::gather((target.addr, tokens), shape.clone(), clock, &mut progress)?;
     crowd.run_phase(timing.warm_up(), &mut progress)?;
     // What asking for the totals costs the server is outside of what is measured.
     let totals = Totals::scrape(target.addr);

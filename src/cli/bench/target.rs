@@ -3,6 +3,7 @@
 use super::error::BenchError;
 use super::listening::listening_on;
 use super::process::Server;
+use super::tokens::{Shown, Tokens};
 use core_affinity::CoreId;
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -20,6 +21,8 @@ pub(super) struct Target {
     /// The server's processes, whose CPU time and memory are read; found by the address if here
     #[arg(long, value_name = "PID,...", value_delimiter = ',')]
     pid: Vec<u32>,
+    #[command(flatten)]
+    shown: Shown,
     /// Run on this core alone
     #[arg(long, value_name = "N")]
     cpu: Option<usize>,
@@ -34,6 +37,11 @@ impl Target {
     pub(super) fn prepare(&self, connections: usize) -> Result<(), BenchError> {
         enough(crate::net::raise_descriptor_limit(), connections)?;
         pin(self.cpu)
+    }
+
+    /// What connections show at the door.
+    pub(super) fn tokens(&self) -> Result<Tokens, BenchError> {
+        self.shown.read()
     }
 
     /// The server's processes, if they can be found.

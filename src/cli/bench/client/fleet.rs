@@ -9,6 +9,7 @@ use super::dial::dial;
 use super::unpack::OFFER;
 use crate::cli::bench::clock::Clock;
 use crate::cli::bench::error::BenchError;
+use crate::cli::bench::tokens::Tokens;
 use crate::ws::{self, DeflateOffer, Opcode};
 use mio::{Events, Poll, Token};
 use std::io;
@@ -55,6 +56,7 @@ pub(crate) struct Fleet {
     clock: Clock,
     address: SocketAddr,
     manner: Manner,
+    tokens: Tokens,
     dialled: usize,
     brought: Brought,
 }
@@ -74,9 +76,15 @@ impl Fleet {
             clock,
             address,
             manner,
+            tokens: Tokens::default(),
             dialled: 0,
             brought: Brought::default(),
         })
+    }
+
+    /// The same, whose connections show the next of `tokens` each.
+    pub(crate) fn showing(self, tokens: Tokens) -> Self {
+        Self { tokens, ..self }
     }
 
     /// How many there are, in whatever state.
@@ -107,6 +115,7 @@ impl Fleet {
         let mut request = Vec::new();
         let host = self.address.to_string();
         ws::client_request_speaking(&mut request, &host, target, &key, self.manner.asked());
+        self.tokens.add_next(&mut request);
         let stream = dial(self.address, self.dialled)?;
         self.dialled += 1;
         let mut conn = Conn::new(stream, key, request);

@@ -8,6 +8,7 @@ use super::outbox::Content;
 use super::session::{Pause, Phase, Session};
 use super::shard::Shard;
 use super::timers::{TICK_MS, tick_of};
+use crate::api;
 use crate::broker::{ConnKey, Disconnect, Now};
 use crate::http::{RequestError, Response, SendBody};
 use crate::limits::{
@@ -34,6 +35,8 @@ enum Verdict {
     Unanswered,
     /// It did not say in time who it is.
     Unknown,
+    /// It is one too many of its address.
+    Beyond,
 }
 
 impl Shard {
@@ -107,6 +110,9 @@ impl Shard {
             Phase::Head(reader) if reader.is_idle() && session.served => {
                 (session.since, HTTP_IDLE_TIMEOUT_MS)
             }
+            Phase::Head(_) if session.is_beyond_address() && !session.holds_head() => {
+                (session.since, 0)
+            }
             Phase::Proxied(_) | Phase::Head(_) | Phase::Waiting(_) => {
                 (session.since, settings.handshake_timeout_ms)
             }
@@ -154,6 +160,9 @@ impl Shard {
             Verdict::Unknown => {
                 self.counters.auth_timeouts += 1;
                 return self.disconnect(key, Disconnect::Unauthorized, now);
+            }
+            Verdict::Beyond => {
+                return self.refuse(key, &api::beyond_address(), SendBody::Yes, now);
             }
             Verdict::TimedOut => {
                 return self.refuse(key, &RequestError::Timeout.response(), SendBody::Yes, now);
@@ -209,6 +218,7 @@ impl Shard {
             Phase::Head(reader) if reader.is_idle() && session.served => {
                 Verdict::End(Disconnect::Http)
             }
+            Phase::Head(_) if session.is_beyond_address() => Verdict::Beyond,
             Phase::Proxied(_) => Verdict::End(Disconnect::RequestTimeout),
             Phase::Head(reader) if reader.is_idle() => Verdict::End(Disconnect::RequestTimeout),
             Phase::Head(_) | Phase::Body(_) => Verdict::TimedOut,

@@ -130,6 +130,8 @@ impl Shard {
         }
         if self.session(key).is_some_and(|session| session.holds_head()) {
             self.unpause(key);
+        } else if !granted {
+            self.arm(key); // It is told at once: who says nothing does not stay.
         }
     }
 
@@ -151,8 +153,7 @@ impl Shard {
 
     /// Whether the connection is one too many of its address.
     pub(super) fn is_beyond_address(&mut self, key: ConnKey) -> bool {
-        let papers = self.session(key).and_then(|session| session.papers.as_deref());
-        papers.is_some_and(|papers| matches!(papers.seat, Seat::Refused(_)))
+        self.session(key).is_some_and(|session| session.is_beyond_address())
     }
 
     /// Gives back what a connection held that is gone.
@@ -169,6 +170,12 @@ impl Shard {
 }
 
 impl Session {
+    /// Whether it is one too many of its address.
+    pub(crate) fn is_beyond_address(&self) -> bool {
+        let papers = self.papers.as_deref();
+        papers.is_some_and(|papers| matches!(papers.seat, Seat::Refused(_)))
+    }
+
     /// Whether a message waits here to be paid for.
     pub(crate) fn holds_message(&self) -> bool {
         self.papers.as_deref().is_some_and(|papers| papers.held.is_some())

@@ -117,3 +117,19 @@ fn each_request_of_a_proxys_connection_may_be_of_another_client() {
     close(&mut rig, key);
     assert_eq!(rig.shard.counters().addresses, 0);
 }
+
+#[test]
+fn one_too_many_that_says_nothing_is_told_at_once_and_goes() {
+    let mut rig = rig(1);
+    let peer = PeerAddr::v4([192, 0, 2, 1]);
+    let keys: Vec<ConnKey> = (0..5).map(|_| open(&mut rig, peer)).collect();
+    rig.shard.handle_deadlines(rig.now);
+    rig.now = rig.now.plus_ms(100);
+    rig.shard.handle_deadlines(rig.now);
+    for key in &keys[1..] {
+        let told = String::from_utf8(rig.read_all(*key)).expect("text");
+        assert!(told.starts_with("HTTP/1.1 429 ") && told.contains("Retry-After: "), "{told}");
+        assert!(told.contains("Connection: close"), "{told}");
+    }
+    assert!(rig.read_all(keys[0]).is_empty());
+}

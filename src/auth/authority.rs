@@ -52,7 +52,7 @@ impl Authority {
             Role::Member => MEMBER,
             Role::Admin => ADMIN,
         };
-        let grants = Arc::new(self.roles.sum([role]));
+        let grants = self.roles.sum([role]);
         Access {
             user: Arc::new(user),
             roles: Box::new([role.into()]),
@@ -71,11 +71,17 @@ impl Authority {
             (None, true) => self.roles.sum([MEMBER]),
             (_, _) => self.roles.sum(roles.iter().map(|role| &**role)),
         };
-        grants.add(&rooms.unwrap_or_default());
+        if let Some(rooms) = &rooms {
+            Arc::make_mut(&mut grants).add(rooms);
+        }
         // Whom it puts into a room it lets be there, and read what was said.
         let literal = |room: &RoomName| RoomPattern::parse(room.as_str()).ok();
         let put_in: Vec<RoomPattern> = autojoin.iter().filter_map(literal).collect();
-        let grants = grants.with(Grant::History, put_in.clone()).with(Grant::Join, put_in);
+        if !put_in.is_empty() {
+            let all = Grants::clone(&grants);
+            let all = all.with(Grant::History, put_in.clone()).with(Grant::Join, put_in);
+            grants = Arc::new(all);
+        }
         let role = if grants.is_admin() { Role::Admin } else { Role::Member };
         let roles = if roles.is_empty() { vec![MEMBER.into()] } else { roles };
         let username = username.as_deref().unwrap_or(&user);
@@ -84,7 +90,7 @@ impl Authority {
         Access {
             user: Arc::new(user),
             roles: roles.into(),
-            grants: Arc::new(grants),
+            grants,
             token: Some(facts),
             autojoin: autojoin.into(),
             info,

@@ -4,6 +4,7 @@
 //! nothing, but for the three that the broker knows.
 
 use super::Grants;
+use std::sync::Arc;
 
 /// The role of a connection that nobody vouches for.
 pub const GUEST: &str = "guest";
@@ -14,16 +15,16 @@ pub const ADMIN: &str = "admin";
 
 /// What each role grants.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Roles(Vec<(Box<str>, Grants)>);
+pub struct Roles(Vec<(Box<str>, Arc<Grants>)>);
 
 impl Default for Roles {
     /// Guests and members may do everything in all rooms, admins everything.
     fn default() -> Self {
         let everything = Grants::all_rooms();
         Self(vec![
-            (GUEST.into(), everything.clone()),
-            (MEMBER.into(), everything.clone()),
-            (ADMIN.into(), everything.with_admin()),
+            (GUEST.into(), Arc::new(everything.clone())),
+            (MEMBER.into(), Arc::new(everything.clone())),
+            (ADMIN.into(), Arc::new(everything.with_admin())),
         ])
     }
 }
@@ -32,19 +33,21 @@ impl Roles {
     /// Describes a role; in place of what was known of it.
     pub fn set(&mut self, name: &str, grants: Grants) {
         self.0.retain(|(known, _)| **known != *name);
-        self.0.push((name.into(), grants));
+        self.0.push((name.into(), Arc::new(grants)));
     }
 
     /// What the role grants; nothing if nobody described it.
-    pub fn grants(&self, name: &str) -> Option<&Grants> {
+    pub fn grants(&self, name: &str) -> Option<&Arc<Grants>> {
         self.0.iter().find(|(known, _)| **known == *name).map(|(_, grants)| grants)
     }
 
-    /// What all these roles grant together.
-    pub fn sum<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Grants {
-        let mut sum = Grants::default();
-        for grants in names.into_iter().filter_map(|name| self.grants(name)) {
-            sum.add(grants);
+    /// What all these roles grant together. That of one role is shared by all who have it.
+    pub fn sum<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Arc<Grants> {
+        let mut known = names.into_iter().filter_map(|name| self.grants(name));
+        let Some(first) = known.next() else { return Arc::default() };
+        let mut sum = Arc::clone(first);
+        for grants in known {
+            Arc::make_mut(&mut sum).add(grants);
         }
         sum
     }
@@ -65,6 +68,6 @@ mod tests {
         assert!(sum.allows(Grant::Join, "news:1", "a") && !sum.allows(Grant::Join, "chat:1", "a"));
         assert!(roles.sum(["reader", ADMIN]).is_admin());
         roles.set(MEMBER, Grants::default());
-        assert_eq!(roles.sum([MEMBER]), Grants::default());
+        assert_eq!(*roles.sum([MEMBER]), Grants::default());
     }
 }

@@ -7,7 +7,7 @@ use super::json::Members;
 use super::{BadToken, TokenAlg};
 
 /// What chooses the key.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Header {
     pub(super) alg: TokenAlg,
     pub(super) kid: Option<String>,

@@ -17,7 +17,9 @@ impl<'a> Members<'a> {
     /// Reads a whole text, down to its last value.
     pub(super) fn parse(text: &'a [u8]) -> Result<Self, BadToken> {
         let text = std::str::from_utf8(text).map_err(|_| BadToken::Malformed)?;
-        check_json(text).map_err(|_| BadToken::Malformed)?;
+        if !is_plain(text.as_bytes()) {
+            check_json(text).map_err(|_| BadToken::Malformed)?;
+        }
         serde_json::from_str(text).map_err(|_| BadToken::Malformed)
     }
 
@@ -78,6 +80,32 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
+/// Arrays and objects up to which a text is not too deep for certain.
+const PLAIN_DEPTH_MAX: u32 = 32;
+/// A number without an exponent, and of no more digits than that, is within all doubles.
+const PLAIN_DIGITS_MAX: u32 = 64;
+
+/// Whether a text that reads as JSON is one for every parser: without escapes, which may be half of
+/// a pair, without large numbers, and not deep. Of what it says no of, most is fine too.
+fn is_plain(text: &[u8]) -> bool {
+    let (mut opened, mut digits) = (0, 0);
+    for byte in text {
+        match byte {
+            b'\\' => return false,
+            b'e' | b'E' if digits > 0 => return false,
+            b'0'..=b'9' => digits += 1,
+            _ => {
+                digits = 0;
+                opened += u32::from(matches!(byte, b'{' | b'['));
+            }
+        }
+        if digits > PLAIN_DIGITS_MAX || opened > PLAIN_DEPTH_MAX {
+            return false;
+        }
+    }
+    true
+}
+
 /// One text, or a list of texts.
 pub(super) fn one_or_many(value: &RawValue) -> Option<Vec<Box<str>>> {
     let one = serde_json::from_str(value.get()).map(|one| vec![one]);
@@ -110,5 +138,51 @@ mod tests {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
         assert_eq!(parse(b"{}"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_called_plain_is_plain_to_a_strict_reader_too() {
+        let mut dice = fastrand::Rng::with_seed(7);
+        let parts = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"a\"",
+            "\"",
+            "\\",
+            "\\ud800",
+            "1",
+            "9",
+            "e",
+            "E9",
+            "-",
+            ".",
+            "1e999",
+            "0",
+            "true",
+            "null",
+            " ",
+            "\u{1}",
+            "12345678901234567890",
+        ];
+        let (mut plain, mut read) = (0, 0);
+        for _ in 0..200_000 {
+            let text: String =
+                (0..dice.usize(1..9)).map(|_| parts[dice.usize(..parts.len())]).collect();
+            let text = format!("{{\"k\":{text}}}");
+            let members: Result<Members<'_>, _> = serde_json::from_str(&text);
+            if members.is_ok() {
+                read += 1;
+                plain += u32::from(is_plain(text.as_bytes()));
+                assert!(!is_plain(text.as_bytes()) || check_json(&text).is_ok(), "{text}");
+            }
+        }
+        assert!(plain > 100 && read > plain, "both kinds were tried: {plain} of {read}");
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(is_plain(deep(32).as_bytes()) && !is_plain(deep(33).as_bytes()));
+        assert!(!is_plain("1".repeat(400).as_bytes()));
     }
 }

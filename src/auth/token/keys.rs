@@ -11,6 +11,7 @@ use crate::limits::{TOKEN_BYTES_MAX, TOKEN_KEYS_MAX, TOKEN_LEEWAY_S};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, DecodingKeyKind, crypto};
+use serde_json::Value;
 
 /// What tokens must say beside being signed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,7 +39,11 @@ impl Default for TokenRules {
 
 /// A set of keys. The default is empty and lets nobody in.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct TokenKeys(Vec<Key>);
+pub struct TokenKeys {
+    keys: Vec<Key>,
+    /// Headers as libraries write them for these keys, so that most need not be read.
+    usual: Vec<(String, Header)>,
+}
 
 /// [`std::fmt::Debug`] does not show the key: the library's type doesn't.
 #[derive(Clone, Debug)]
@@ -95,7 +100,7 @@ impl TokenKeys {
 
     /// Adds the keys of `other` that are not known yet.
     pub fn extend(&mut self, other: &Self) -> Result<(), BadKey> {
-        for key in &other.0 {
+        for key in &other.keys {
             self.push(key.alg, key.kid.as_deref(), key.key.clone())?;
         }
         Ok(())
@@ -103,12 +108,12 @@ impl TokenKeys {
 
     /// How many keys there are.
     pub const fn len(&self) -> usize {
-        self.0.len()
+        self.keys.len()
     }
 
     /// Whether there are none.
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
     }
 
     pub(super) fn push(
@@ -118,14 +123,39 @@ impl TokenKeys {
         key: DecodingKey,
     ) -> Result<(), BadKey> {
         let key = Key { alg, kid: kid.map(Box::from), key };
-        if self.0.contains(&key) {
+        if self.keys.contains(&key) {
             return Ok(());
         }
-        if self.0.len() == TOKEN_KEYS_MAX {
+        if self.keys.len() == TOKEN_KEYS_MAX {
             return Err(BadKey::TooMany);
         }
-        self.0.push(key);
+        self.add_usual(&key);
+        self.keys.push(key);
         Ok(())
+    }
+
+    /// Notes the usual headers of that key's tokens: the members in each order, and nothing else.
+    fn add_usual(&mut self, key: &Key) {
+        let alg = format!(r#""alg":"{}""#, key.alg.word());
+        let typ = r#""typ":"JWT""#;
+        let kid = key.kid.as_deref().map(|kid| format!("\"kid\":{}", Value::from(kid)));
+        let orders = match &kid {
+            None => vec![format!("{{{alg},{typ}}}"), format!("{{{typ},{alg}}}")],
+            Some(kid) => vec![
+                format!("{{{alg},{typ},{kid}}}"),
+                format!("{{{alg},{kid},{typ}}}"),
+                format!("{{{typ},{alg},{kid}}}"),
+            ],
+        };
+        for json in orders {
+            let text = URL_SAFE_NO_PAD.encode(&json);
+            let is_new = !self.usual.iter().any(|(known, _)| *known == text);
+            if let Ok(header) = Header::parse(json.as_bytes())
+                && is_new
+            {
+                self.usual.push((text, header));
+            }
+        }
     }
 
     /// Checks a token at that time: its signature, then its claims. Costs at most one signature for
@@ -143,9 +173,18 @@ impl TokenKeys {
         let (header, claims) = message.split_once('.').ok_or(BadToken::Malformed)?;
         // Strict: no padding, no other alphabet, no bits beyond the last byte.
         let decode = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| BadToken::Malformed);
-        let (header, claims) = (Header::parse(&decode(header)?)?, decode(claims)?);
+        let read;
+        let usual = self.usual.iter().find(|(known, _)| known == header);
+        let header = match usual {
+            Some((_, header)) => header,
+            None => {
+                read = Header::parse(&decode(header)?)?;
+                &read
+            }
+        };
+        let claims = decode(claims)?;
         decode(signature)?;
-        let mut keys = self.fitting(&header).peekable();
+        let mut keys = self.fitting(header).peekable();
         if keys.peek().is_none() {
             return Err(BadToken::UnknownKey);
         }
@@ -158,9 +197,9 @@ impl TokenKeys {
     /// The keys that may have signed a token with that header: those that its `kid` names; all of
     /// its algorithm if it names none, or if no key here has a name.
     fn fitting(&self, header: &Header) -> impl Iterator<Item = &Key> {
-        let kid = header.kid.as_deref().filter(|_| self.0.iter().any(|key| key.kid.is_some()));
+        let kid = header.kid.as_deref().filter(|_| self.keys.iter().any(|key| key.kid.is_some()));
         let alg = header.alg;
-        self.0.iter().filter(move |key| {
+        self.keys.iter().filter(move |key| {
             key.alg == alg && kid.is_none_or(|kid| key.kid.as_deref() == Some(kid))
         })
     }

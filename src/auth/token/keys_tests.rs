@@ -168,7 +168,7 @@ const SET: &str = r#"{"note":1,"keys":[
 #[test]
 fn of_a_set_the_keys_that_can_check_signatures_are_taken() {
     let keys = TokenKeys::from_jwks(SET.as_bytes()).expect("a set");
-    let taken: Vec<_> = keys.0.iter().map(|key| (key.kid.as_deref(), key.alg)).collect();
+    let taken: Vec<_> = keys.keys.iter().map(|key| (key.kid.as_deref(), key.alg)).collect();
     let expected = [
         (Some("r"), TokenAlg::Rs256),
         (Some("e"), TokenAlg::Es256),

@@ -224,6 +224,16 @@ fn closing_is_broken_by_a_lost_leave() {
 }
 
 #[test]
+fn closing_is_broken_by_a_session_that_nobody_ends() {
+    is_found_out(Mutation::LoseEnds, &[Law::Close]);
+}
+
+#[test]
+fn closing_is_broken_by_a_user_that_is_not_seen_to_go() {
+    is_found_out(Mutation::LoseOfflines, &[Law::Close]);
+}
+
+#[test]
 fn heartbeats_are_broken_by_hearing_the_silent() {
     is_found_out(Mutation::FeedSilent, &[Law::Heartbeat]);
 }

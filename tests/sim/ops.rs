@@ -24,6 +24,14 @@ pub(crate) fn run(seed: u64, mutation: Mutation) -> Result<World, Violation> {
         world.apply(op)?;
     }
     world.finish()?;
+    if world.dice.u8(..8) == 0 && !world.is_drained() {
+        world.begin_again()?;
+        for _ in 0..world.dice.u32(5..30) {
+            let op = (world.dice.u8(..), world.dice.u8(..), world.dice.u16(..));
+            world.apply(op)?;
+        }
+        world.finish()?;
+    }
     Ok(world)
 }
 

@@ -98,11 +98,20 @@ impl World {
             contexts_met: 0,
             dice,
         };
-        for room in 0..world.rooms.len() {
-            world.rooms[room].witness = world.open(room, Kind::Member { echo: true });
-        }
-        world.rest()?;
+        world.let_witnesses_in()?;
         Ok(world)
+    }
+
+    pub(crate) fn let_witnesses_in(&mut self) -> Result<(), Violation> {
+        for room in 0..self.rooms.len() {
+            self.rooms[room].witness = self.open(room, Kind::Member { echo: true });
+        }
+        self.rest()
+    }
+
+    /// Whether the loops are going down.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.shards.iter().any(Shard::is_drained)
     }
 
     /// A new connection to any shard; a member asks for its upgrade at once.

@@ -4,6 +4,7 @@
 //! Not here: the laws at rest (`laws`).
 
 use super::client::{Kernel, Kind};
+use super::guard::Guard;
 use super::world::HISTORY_AGE_MAX;
 use super::world::World;
 use super::{Law, Mutation, Violation, hold};
@@ -47,6 +48,7 @@ impl World {
     pub(crate) fn begin_again(&mut self) -> Result<(), Violation> {
         self.clients.clear();
         self.names.iter_mut().for_each(HashMap::clear);
+        self.guard.iter_mut().for_each(Guard::begin_again);
         (self.began_ms, self.turns) = (self.now.mono_ms, 0);
         self.let_witnesses_in()
     }
@@ -140,6 +142,11 @@ impl World {
                         !client.is_faithful() || client.close == Some(Some(1001)),
                         || format!("client {id} was drained and told {:?}", client.close),
                     )?;
+                }
+                Kind::Bearer => {
+                    let code = client.close.unwrap_or(Some(1001));
+                    let fits = matches!(code, Some(1001 | 4001 | 1008));
+                    hold(Law::Drain, fits, || format!("client {id} was told {code:?}"))?;
                 }
                 Kind::Poster => {
                     hold(Law::Drain, unanswered == 0, || {

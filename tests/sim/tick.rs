@@ -42,6 +42,7 @@ impl World {
         self.take_actions(at)?;
         self.take_notices(at);
         self.check_bounds(at)?;
+        self.see_ends(at);
         self.contexts_met = self.contexts_met.max(self.shards[at].counters().contexts);
         let timeout = self.shards[at].poll_timeout(now);
         let sleeps_on = self.mutation == Mutation::SleepOn && timeout.is_some_and(|ms| ms < 2);
@@ -203,6 +204,8 @@ impl World {
         self.mutate_written(&mut offered[..taken]);
         let client = &mut self.clients[id];
         client.receive(&offered[..taken])?;
+        self.hear(id)?;
+        let client = &mut self.clients[id];
         if taken > 0 && !client.pinged {
             client.heard_at = now.mono_ms;
         }
@@ -235,6 +238,7 @@ impl World {
                     client.gone = Some((reason, code));
                     client.wire.clear();
                     check_heartbeat(client, now)?;
+                    self.check_bearer_gone(id)?;
                 }
             }
         }
@@ -273,6 +277,7 @@ impl World {
                     options.outbox_bytes_max + PAYLOAD_MAX + BESIDE_BYTES
                 }
                 Kind::Native => self.bound_of_native(client),
+                Kind::Bearer => 16 * BESIDE_BYTES,
                 Kind::Poster => OUTBOX_HIGH_WATER_BYTES + BESIDE_BYTES,
             })
             .sum();

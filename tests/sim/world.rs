@@ -5,6 +5,7 @@
 //! loop would see.
 
 use super::client::{Client, Ending, Kernel, Kind};
+use super::guard::{self, Guard};
 use super::{Law, Mutation, Violation, hold};
 use fanfare::auth::Identity;
 use fanfare::broker::{BatchOptions, PresenceMode, PresenceOptions};
@@ -54,6 +55,8 @@ pub(crate) struct World {
     pub(crate) began_ms: u64,
     /// All histories together may be too large, each by itself not.
     pub(crate) scarce_history: bool,
+    /// What it knows of tokens, if the loops want any.
+    pub(crate) guard: Option<Guard>,
     /// Most contexts that one loop had at a time.
     pub(crate) contexts_met: u64,
 }
@@ -68,9 +71,15 @@ impl World {
         let rooms: Vec<RoomPlan> =
             (0..dice.usize(1..=4)).map(|n| plan(n, drops, &mut dice)).collect();
         let scarce_history = dice.u8(..6) == 0;
-        let settings = Arc::new(settings(&rooms, scarce_history, &mut dice));
         let mono_ms = dice.u64(..10_000);
         let now = Now { mono_ms, unix_ms: 1_800_000_000_000 + mono_ms };
+        let is_guarded = dice.u8(..3) == 0 || mutation.is_of_guards();
+        let guard = is_guarded.then(|| Guard::new(now, mutation));
+        let mut settings = settings(&rooms, scarce_history, &mut dice);
+        if is_guarded {
+            settings.authority = Arc::new(guard::authority());
+        }
+        let settings = Arc::new(settings);
         let (room_key, epoch_key) = (HashKey([dice.u64(..), 1]), HashKey([dice.u64(..), 2]));
         let shard = |id| {
             let settings = Arc::clone(&settings);
@@ -95,6 +104,7 @@ impl World {
             turns: 0,
             began_ms: mono_ms,
             scarce_history,
+            guard,
             contexts_met: 0,
             dice,
         };
@@ -106,7 +116,8 @@ impl World {
         for room in 0..self.rooms.len() {
             self.rooms[room].witness = self.open(room, Kind::Member { echo: true });
         }
-        self.rest()
+        self.rest()?;
+        self.let_wardens_in()
     }
 
     /// Whether the loops are going down.
@@ -124,6 +135,9 @@ impl World {
         let id = self.clients.len();
         let mut client = Client::new(id, shard, room, kind, self.dice.u8(..));
         client.heard_at = self.now.mono_ms;
+        if matches!(kind, Kind::Member { .. } | Kind::Poster) {
+            client.pass = self.pass_for(kind, None, id);
+        }
         if client.is_member() {
             client.push_handshake(&self.rooms[room].name);
         }

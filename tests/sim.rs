@@ -299,3 +299,13 @@ fn access_is_broken_by_a_revocation_that_one_loop_misses() {
 fn access_is_broken_by_tokens_that_have_no_name() {
     is_found_out(Mutation::ForgetTokenIds, &[Law::Access]);
 }
+
+#[test]
+fn closing_is_broken_by_a_seat_that_is_not_given_back() {
+    is_found_out(Mutation::LoseSeats, &[Law::Close, Law::Share]);
+}
+
+#[test]
+fn shares_are_broken_by_a_seat_for_everyone() {
+    is_found_out(Mutation::GiveSeats, &[Law::Share]);
+}

@@ -5,6 +5,7 @@
 
 use super::asks::What;
 use super::batch::{Batch, Frame, HomeCommand, PastReply, Question, Reply, Run, Topic};
+use super::seating::SeatAsk;
 use super::sessions::SessionAsk;
 use crate::broker::{ConnKey, Encoding, Form};
 
@@ -261,10 +262,33 @@ fn lose_asks(batch: &mut Batch, is_lost: impl Fn(&What) -> bool) -> bool {
         | HomeCommand::Done
         | HomeCommand::Join { .. }
         | HomeCommand::Leave { .. }
+        | HomeCommand::Seat(_)
+        | HomeCommand::Borrow(_)
         | HomeCommand::Publish { .. } => true,
     };
     batch.commands.retain(is_kept);
     batch.commands.len() < before
+}
+
+/// Loses the seats that are given back.
+pub fn lose_seats(batch: &mut Batch) -> bool {
+    let before = batch.commands.len();
+    let is_free =
+        |command: &HomeCommand| matches!(command, HomeCommand::Seat(SeatAsk::Free { .. }));
+    batch.commands.retain(|command| !is_free(command));
+    batch.commands.len() < before
+}
+
+/// Gives everyone a seat who asks for one.
+pub fn give_seats(batch: &mut Batch) -> bool {
+    let mut found = false;
+    for reply in &mut batch.replies {
+        if let Reply::Seat { granted, .. } = reply {
+            found |= !*granted;
+            *granted = true;
+        }
+    }
+    found
 }
 
 /// Turns what is to be revoked into a question that is answered and does nothing.

@@ -46,7 +46,7 @@ impl Shard {
     }
 
     /// What there is for each connection, here or at a home.
-    fn of_connections(&self) -> [(&'static str, usize); 15] {
+    fn of_connections(&self) -> [(&'static str, usize); 17] {
         let rooms = || self.homes.rooms.keys().filter_map(|(slot, _)| self.homes.rooms.at(slot));
         let waiting = (0..self.loops).map(|home| self.credits.waiting(LoopId(home)));
         [
@@ -64,6 +64,8 @@ impl Shard {
             ("waiting for a session", self.resumable.claims()),
             ("waiting for credit", waiting.sum()),
             ("questions", self.gathers.len()),
+            ("addresses", self.address_seats.len()),
+            ("holders of loans", self.borrower.len()),
             ("connections to be read on", self.resumed.len()),
         ]
     }
@@ -84,7 +86,7 @@ impl Shard {
     }
 
     /// What is kept for a time.
-    fn of_rooms(&self) -> [(&'static str, usize); 6] {
+    fn of_rooms(&self) -> [(&'static str, usize); 7] {
         [
             ("rooms", self.homes.rooms.len()),
             ("notes of rooms", self.homes.notes()),
@@ -92,6 +94,7 @@ impl Shard {
             ("things to do in rooms", self.homes.agenda.len()),
             ("absent users", self.directory.absences()),
             ("sessions", self.resumable.parked()),
+            ("buckets", self.lender.len()),
         ]
     }
 }

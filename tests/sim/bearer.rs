@@ -96,6 +96,7 @@ pub(crate) struct Meetings {
     pub(crate) heard: u64,
     pub(crate) revoked: u64,
     pub(crate) ended: u64,
+    pub(crate) one_too_many: u64,
 }
 
 impl Meetings {
@@ -111,7 +112,7 @@ impl Meetings {
         met.all_mut().into_iter().all(|times| *times > 0)
     }
 
-    const fn all_mut(&mut self) -> [&mut u64; 9] {
+    const fn all_mut(&mut self) -> [&mut u64; 10] {
         [
             &mut self.taken,
             &mut self.refused,
@@ -122,6 +123,7 @@ impl Meetings {
             &mut self.heard,
             &mut self.revoked,
             &mut self.ended,
+            &mut self.one_too_many,
         ]
     }
 }

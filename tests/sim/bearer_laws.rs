@@ -15,6 +15,9 @@ use serde_json::Value;
 /// Two steps of a loop's wheel: after that much, what has ended has been seen to.
 const ENDS_WITHIN_MS: u64 = 200;
 
+/// How long the word that a seat is free may be on its way.
+const SEAT_KEPT_MS: u64 = 2_000;
+
 type Read = Result<(), Violation>;
 
 impl World {
@@ -38,6 +41,10 @@ impl World {
     }
 
     fn hear_upgrade(&mut self, id: usize, bearer: &mut Bearer) -> Read {
+        let seated = self.of_address(id, |client| client.upgraded && client.gone.is_none());
+        hold(Law::Share, self.seats_max == 0 || seated <= self.seats_max, || {
+            format!("client {id} is one of {seated} of its address")
+        })?;
         if let Way::Raw { room } = bearer.way {
             self.hear_verdict(id, bearer, 0, Verdict::Taken)?;
             return check_grant(bearer, Asked::Join { room, after: 1 }, true);
@@ -75,6 +82,25 @@ impl World {
         Ok(())
     }
 
+    /// Connections of a connection's address that are so.
+    fn of_address(&self, id: usize, is_so: impl Fn(&Client) -> bool) -> usize {
+        let Some(address) = self.clients[id].address else { return 0 };
+        let same = self.clients.iter().filter(|client| client.address == Some(address));
+        same.filter(|client| is_so(client)).count()
+    }
+
+    /// There was no seat for it: its address has as many connections as it may, itself not counted.
+    fn hear_full(&self, id: usize, bearer: &mut Bearer) -> Read {
+        let since = self.now.mono_ms.saturating_sub(SEAT_KEPT_MS);
+        let is_there =
+            |client: &Client| client.opened && (client.gone.is_none() || client.gone_at >= since);
+        let there = self.of_address(id, is_there);
+        (bearer.refused, bearer.met.one_too_many) = (true, 1);
+        hold(Law::Share, self.seats_max > 0 && there > self.seats_max, || {
+            format!("client {id} was refused, as one of {there} of its address")
+        })
+    }
+
     fn hear_response(
         &mut self,
         id: usize,
@@ -82,6 +108,9 @@ impl World {
         (status, body): (u16, &str),
     ) -> Read {
         let said = || format!("client {id} was answered {status} {body}");
+        if status == 429 {
+            return self.hear_full(id, bearer);
+        }
         if bearer.refused {
             return Ok(()); // What it sent for a WebSocket makes no request.
         }
@@ -215,7 +244,9 @@ impl World {
             // It has yet to say who it is.
             ("unauthorized", Some(Asked::Nothing), _) => Ok(()),
             ("not-in-room", Some(Asked::Say { room, .. } | Asked::Leave { room }), _) => {
-                hold(Law::Grant, !bearer.is_in[room], said)
+                let mut waiting = bearer.waiting.values();
+                let leaves = waiting.any(|asked| *asked == Asked::Leave { room });
+                hold(Law::Grant, leaves || !bearer.is_in[room], said)
             }
             (_, _, _) => hold(Law::Wire, false, said),
         }
@@ -317,15 +348,14 @@ impl World {
     fn check_present(&self, client: &Client, bearer: &Bearer) -> Read {
         let said = || format!("client {} is there: {client:?}", client.id);
         if !client.is_present() || bearer.way == Way::Http {
-            let is_alone = client.is_present() && bearer.in_line.is_empty();
-            let answered = is_alone || !client.is_present();
+            let answered = bearer.in_line.is_empty() || bearer.refused || !client.is_present();
             return hold(Law::Loss, answered, said);
         }
         let waits = bearer.waiting.len();
         hold(Law::Loss, waits == 0 || bearer.refused, || {
             format!("client {} waits for {:?}", client.id, bearer.waiting)
         })?;
-        let Some(token) = bearer.settled() else { return Ok(()) };
+        let Some(token) = bearer.settled().filter(|_| !bearer.refused) else { return Ok(()) };
         let token = &bearer.tokens[token].token;
         let is_past = token.expires_s * 1_000 + ENDS_WITHIN_MS <= self.now.unix_ms;
         hold(Law::Access, !is_past, said)?;

@@ -4,7 +4,7 @@
 //! Not here: what must come of it (`bearer_laws`). Invariant: the clock is set only at rest, so that
 //! no request is asked for by one clock and answered by another.
 
-use super::bearer::{Asked, Bearer, Verdict, Way};
+use super::bearer::{Asked, Bearer, Way};
 use super::client::Kind;
 use super::guard::{ROOMS, SERVER, Said, Token, USERS, Whom, room_name};
 use super::world::World;
@@ -13,6 +13,8 @@ use fanfare::ws::DataKind;
 
 /// Bearers that a run has at a time.
 const BEARERS_MAX: usize = 10;
+/// Addresses that they come from.
+const ADDRESSES: u8 = 3;
 
 impl World {
     /// Lets one thing happen to those who show tokens.
@@ -93,6 +95,7 @@ impl World {
 
     fn open_bearer(&mut self, way: Way, user: String) -> usize {
         let id = self.open(0, Kind::Bearer);
+        self.clients[id].address = user.starts_with("bearer").then(|| self.dice.u8(1..=ADDRESSES));
         self.clients[id].bearer = Some(Box::new(Bearer::new(way, user)));
         id
     }
@@ -146,6 +149,9 @@ impl World {
 
     fn bearer_join(&mut self, id: usize, room: usize) {
         let Some(bearer) = &self.clients[id].bearer else { return };
+        if bearer.tokens.is_empty() {
+            return;
+        }
         let asked = Asked::Join { room, after: bearer.tokens.len() };
         let fields = format!(r#""type":"join-room","room":"{}""#, room_name(room));
         self.bearer_ask(id, asked, &fields);
@@ -227,7 +233,7 @@ impl World {
 
     /// Publishes by a request.
     fn request(&mut self, who: usize, amount: u16) {
-        let calls = |bearer: &Bearer| bearer.way == Way::Http;
+        let calls = |bearer: &Bearer| bearer.way == Way::Http && !bearer.tokens.is_empty();
         let known = self.pick_bearer(who, calls).filter(|_| !amount.is_multiple_of(4));
         let user = format!("bearer-{}", self.dice.u8(..USERS));
         let id = known.unwrap_or_else(|| self.open_bearer(Way::Http, user));
@@ -302,12 +308,5 @@ impl World {
     /// Whether a connection is one that is to stay to the end.
     pub(crate) fn is_warden(&self, id: usize) -> bool {
         self.guard.as_ref().is_some_and(|guard| guard.wardens.contains(&id))
-    }
-}
-
-impl Bearer {
-    /// Whether it was let in, as far as it read.
-    pub(crate) fn is_let_in(&self) -> bool {
-        self.tokens.iter().any(|shown| shown.verdict == Verdict::Taken)
     }
 }

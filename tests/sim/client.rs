@@ -117,6 +117,9 @@ pub(crate) struct Client {
     pub(crate) native: Option<Box<Native>>,
     /// What there is more of a client that shows tokens.
     pub(crate) bearer: Option<Box<Bearer>>,
+    /// Which of the addresses that are counted it comes from.
+    pub(crate) address: Option<u8>,
+    pub(crate) gone_at: u64,
     /// Fields of its requests that say who it is.
     pub(crate) pass: String,
     /// What of compression it offers.
@@ -161,6 +164,8 @@ impl Client {
             gone: None,
             native: None,
             bearer: None,
+            address: None,
+            gone_at: 0,
             pass: String::new(),
             reader: Reader::default(),
             seen: Vec::new(),

@@ -142,10 +142,16 @@ impl Guard {
     /// A token that is good for everything, and until the end.
     pub(crate) fn master(&mut self, user: &str, now: Now) -> Token {
         self.issued += 1;
+        // What was revoked by time stays so when the clock is set back.
+        let revoked = self.revoked.iter().filter_map(|revoked| match &revoked.whom {
+            Whom::IssuedBefore(s) => Some(*s),
+            Whom::User { .. } | Whom::Token(_) => None,
+        });
+        let issued_s = revoked.max().unwrap_or(0).max(now.unix_ms / 1_000);
         Token {
             user: user.to_owned(),
             id: format!("t{}", self.issued),
-            issued_s: now.unix_ms / 1_000,
+            issued_s,
             expires_s: FAR_S,
             forged: false,
             join: [true; ROOMS],

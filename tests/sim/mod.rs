@@ -50,6 +50,8 @@ pub(crate) enum Law {
     Grant,
     /// Who may come and stay does, and nobody else: by its token's time, and by what is revoked.
     Access,
+    /// No address has more than its share, or less.
+    Share,
     /// The bytes on a wire are what RFC 6455 and HTTP allow.
     Wire,
 }

@@ -48,6 +48,10 @@ pub(crate) enum Mutation {
     RefreshOthers,
     /// Tokens can't be revoked by their names.
     ForgetTokenIds,
+    /// Seats are not given back.
+    LoseSeats,
+    /// Everyone gets a seat.
+    GiveSeats,
     /// The world forgets a gap that it was told of.
     LoseGap,
     /// A native client is not told of a gap.
@@ -82,6 +86,8 @@ impl Mutation {
                 | Self::TrustForgers
                 | Self::RefreshOthers
                 | Self::ForgetTokenIds
+                | Self::LoseSeats
+                | Self::GiveSeats
         )
     }
 }
@@ -99,6 +105,8 @@ impl World {
             Mutation::LoseEnds => fault::lose_ends(batch),
             Mutation::LoseOfflines => fault::lose_offlines(batch),
             Mutation::MissRevocations => fault::miss_revocations(batch),
+            Mutation::LoseSeats => fault::lose_seats(batch),
+            Mutation::GiveSeats => fault::give_seats(batch),
             Mutation::LoseCredit => fault::lose_credit(batch),
             Mutation::DoubleCredit => fault::double_credit(batch),
             Mutation::ConfuseForms => fault::confuse_forms(batch),

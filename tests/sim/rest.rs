@@ -90,7 +90,7 @@ impl World {
 
     /// Some peers vanish without a word: they are closed in time, and nobody else is.
     fn fall_silent(&mut self) -> Result<(), Violation> {
-        for client in &mut self.clients {
+        for client in self.clients.iter_mut().filter(|client| client.kind != Kind::Bearer) {
             if self.dice.bool() {
                 client.responsive = false;
             }
@@ -98,6 +98,9 @@ impl World {
         self.pass(40_500)?;
         for client in self.clients.iter().filter(|client| client.is_websocket() && !client.left) {
             let id = client.id;
+            if client.kind == Kind::Bearer {
+                continue; // Its token may end meanwhile.
+            }
             if client.responsive {
                 hold(Law::Heartbeat, client.ever_slow || client.gone.is_none(), || {
                     format!("client {id} answers pings and is gone: {:?}", client.gone)

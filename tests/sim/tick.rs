@@ -8,7 +8,7 @@ use super::native::Asked;
 use super::world::{PAYLOAD_MAX, World};
 use super::{Law, Mutation, Violation, hold};
 use fanfare::auth::Trust;
-use fanfare::broker::{ConnKey, LoopId};
+use fanfare::broker::{ConnKey, LoopId, PeerAddr};
 use fanfare::engine::{Action, Admission, Appetite, Notice, Progress, fault};
 use fanfare::limits::{CREDIT_BYTES, CREDIT_COMMANDS, OUTBOX_HIGH_WATER_BYTES, OUTGOING_BYTES_MAX};
 use std::io::IoSlice;
@@ -84,7 +84,11 @@ impl World {
         let shard = &mut self.shards[client.shard];
         if !client.opened {
             client.opened = true;
-            let key = shard.handle_open(Admission::Served, Trust::Proxy, None, now);
+            let key = {
+                let peer = client.address.map(|address| PeerAddr::Ip([address; 16]));
+                let trust = peer.map_or(Trust::Proxy, |_| Trust::Stranger);
+                shard.handle_open(Admission::Served, trust, peer, now)
+            };
             client.key = Some(key);
             client.heard_at = now.mono_ms;
             self.names[client.shard].insert(key, id);
@@ -236,6 +240,7 @@ impl World {
                     client.key = None;
                     (client.blocked, client.writable_at) = (false, None);
                     client.gone = Some((reason, code));
+                    client.gone_at = now;
                     client.wire.clear();
                     check_heartbeat(client, now)?;
                     self.check_bearer_gone(id)?;

@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub(crate) scarce_history: bool,
     /// What it knows of tokens, if the loops want any.
     pub(crate) guard: Option<Guard>,
+    /// Connections that an address may have; 0 for any number.
+    pub(crate) seats_max: usize,
     /// Most contexts that one loop had at a time.
     pub(crate) contexts_met: u64,
 }
@@ -78,7 +80,10 @@ impl World {
         let mut settings = settings(&rooms, scarce_history, &mut dice);
         if is_guarded {
             settings.authority = Arc::new(guard::authority());
+            settings.connections_per_address_max = dice.choice([0, 2, 4]).unwrap_or(0);
+            settings.needs_addresses = true;
         }
+        let seats_max = settings.connections_per_address_max as usize;
         let settings = Arc::new(settings);
         let (room_key, epoch_key) = (HashKey([dice.u64(..), 1]), HashKey([dice.u64(..), 2]));
         let shard = |id| {
@@ -105,6 +110,7 @@ impl World {
             began_ms: mono_ms,
             scarce_history,
             guard,
+            seats_max,
             contexts_met: 0,
             dice,
         };
@@ -298,7 +304,9 @@ fn settings(rooms: &[RoomPlan], scarce_history: bool, dice: &mut fastrand::Rng) 
     let pattern = |room: &RoomPlan| {
         (RoomPattern::parse(&room.name).expect("a room's name is a pattern"), room.options)
     };
-    let policies = RoomPolicies::new(RoomOptions::default(), rooms.iter().map(pattern).collect());
+    let mut guarded = RoomOptions::default();
+    guarded.history.age_ms = 10_000;
+    let policies = RoomPolicies::new(guarded, rooms.iter().map(pattern).collect());
     let compression = CompressionSettings {
         threshold_bytes: 32,
         contexts_max: 4,

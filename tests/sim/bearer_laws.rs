@@ -287,7 +287,9 @@ impl World {
                 hold(Law::Access, !is_known || possible.any(is_over), said)
             }
             Some(1008) => hold(Law::Grant, bearer.dared, said),
-            Some(4201) => hold(Law::Heartbeat, !client.responsive, said),
+            Some(4201) => {
+                hold(Law::Heartbeat, !client.responsive, || format!("{} {client:?}", said()))
+            }
             Some(1001) => Ok(()),
             Some(_) | None => hold(Law::Access, false, said),
         }

@@ -189,40 +189,33 @@ impl Guard {
             ..IssuedClaims::default()
         };
         let mut signer = if token.forged { &self.stranger } else { &self.signer };
-        let found = match self.mutation {
-            Mutation::GrantPublish if !is_master => {
-                rooms["publish"] = json!(["guard:*"]);
-                token.publish.contains(&false)
-            }
-            Mutation::GrantJoin if !is_master => {
-                rooms["join"] = json!(["guard:*"]);
-                token.join.contains(&false)
-            }
-            Mutation::ForgetGrants if !is_master => {
-                rooms["publish"] = json!([]);
-                token.publish.contains(&true)
-            }
-            Mutation::IgnoreExpiry if !is_master => {
-                claims.exp += 100_000;
-                true
-            }
-            Mutation::ExpireEarly if !is_master => {
-                claims.exp -= 3.min(claims.exp);
-                true
-            }
-            Mutation::TrustForgers if token.forged => {
-                signer = &self.signer;
-                true
-            }
-            Mutation::RefreshOthers if token.user != bearer => {
-                bearer.clone_into(&mut claims.user);
-                true
-            }
-            Mutation::ForgetTokenIds => {
-                claims.jti = None;
-                true
-            }
-            _ => false,
+        let is = |mutation| self.mutation == mutation;
+        let found = if is(Mutation::GrantPublish) && !is_master {
+            rooms["publish"] = json!(["guard:*"]);
+            token.publish.contains(&false)
+        } else if is(Mutation::GrantJoin) && !is_master {
+            rooms["join"] = json!(["guard:*"]);
+            token.join.contains(&false)
+        } else if is(Mutation::ForgetGrants) && !is_master {
+            rooms["publish"] = json!([]);
+            token.publish.contains(&true)
+        } else if is(Mutation::IgnoreExpiry) && !is_master {
+            claims.exp += 100_000;
+            true
+        } else if is(Mutation::ExpireEarly) && !is_master {
+            claims.exp -= 3.min(claims.exp);
+            true
+        } else if is(Mutation::TrustForgers) && token.forged {
+            signer = &self.signer;
+            true
+        } else if is(Mutation::RefreshOthers) && token.user != bearer {
+            bearer.clone_into(&mut claims.user);
+            true
+        } else if is(Mutation::ForgetTokenIds) {
+            claims.jti = None;
+            true
+        } else {
+            false
         };
         self.mutations += u32::from(found);
         claims.rooms = Some(rooms);

@@ -1,8 +1,8 @@
 //! What connections that show tokens do in a run: they come in every way there is, refresh, publish
 //! where they may and where they may not, and are revoked; and the wall clock is set.
 //!
-//! Not here: what must come of it (`bearer_laws`). Invariant: the clock is set only at rest, so that
-//! no request is asked for by one clock and answered by another.
+//! Not here: what must come of it (`bearer_laws`). Invariant: the clock is set only at rest, so
+//! that no request is asked for by one clock and answered by another.
 
 use super::bearer::{Asked, Bearer, Way};
 use super::client::Kind;

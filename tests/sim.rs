@@ -8,7 +8,7 @@ mod sim;
 
 use fanfare::broker::Disconnect;
 use fanfare::observe::Counters;
-use sim::{Law, Met, Mutation, Violation, World, run};
+use sim::{Law, Meetings, Met, Mutation, Violation, World, run};
 use std::panic;
 
 /// Seeds of a run that nobody asked more of: builds without optimisation get through fewer.
@@ -38,13 +38,14 @@ fn the_laws_hold_for_every_seed() {
         None => 0..number("FANFARE_SIM_SEEDS").unwrap_or(SEEDS),
     };
     let (mut met, mut contexts, mut count) = (Counters::default(), 0, 0);
-    let mut natives = Met::default();
+    let (mut natives, mut bearers) = (Met::default(), Meetings::default());
     for seed in seeds {
         match outcome(seed, Mutation::None) {
             Ok(world) => {
                 world.shards.iter().for_each(|shard| met.add(&shard.counters()));
                 contexts += world.contexts_met;
                 world.natives().for_each(|native| natives.add(&native.met));
+                world.bearers().for_each(|bearer| bearers.add(&bearer.met));
             }
             Err(what) => {
                 panic!("seed {seed}: {what:?}\nreplay: FANFARE_SIM_SEED={seed} cargo sim");
@@ -55,6 +56,7 @@ fn the_laws_hold_for_every_seed() {
     if count >= MEETING_SEEDS {
         check_met(&met, contexts);
         assert!(natives.is_all(), "the seeds missed some of {natives:?}");
+        assert!(bearers.is_all(), "the seeds missed some of {bearers:?}");
     }
 }
 
@@ -224,6 +226,16 @@ fn closing_is_broken_by_a_lost_leave() {
 }
 
 #[test]
+fn closing_is_broken_by_a_session_that_nobody_ends() {
+    is_found_out(Mutation::LoseEnds, &[Law::Close]);
+}
+
+#[test]
+fn closing_is_broken_by_a_user_that_is_not_seen_to_go() {
+    is_found_out(Mutation::LoseOfflines, &[Law::Close]);
+}
+
+#[test]
 fn heartbeats_are_broken_by_hearing_the_silent() {
     is_found_out(Mutation::FeedSilent, &[Law::Heartbeat]);
 }
@@ -241,4 +253,59 @@ fn the_wire_is_broken_by_a_form_that_was_not_agreed_on() {
 #[test]
 fn drains_are_broken_by_a_loop_that_is_not_told() {
     is_found_out(Mutation::ForgetDrain, &[Law::Drain]);
+}
+
+#[test]
+fn grants_are_broken_by_publishing_without_one() {
+    is_found_out(Mutation::GrantPublish, &[Law::Grant]);
+}
+
+#[test]
+fn grants_are_broken_by_joining_without_one() {
+    is_found_out(Mutation::GrantJoin, &[Law::Grant]);
+}
+
+#[test]
+fn grants_are_broken_by_refusing_what_is_granted() {
+    is_found_out(Mutation::ForgetGrants, &[Law::Grant]);
+}
+
+#[test]
+fn access_is_broken_by_tokens_that_do_not_end() {
+    is_found_out(Mutation::IgnoreExpiry, &[Law::Access]);
+}
+
+#[test]
+fn access_is_broken_by_tokens_that_end_early() {
+    is_found_out(Mutation::ExpireEarly, &[Law::Access]);
+}
+
+#[test]
+fn access_is_broken_by_taking_any_signature() {
+    is_found_out(Mutation::TrustForgers, &[Law::Access]);
+}
+
+#[test]
+fn access_is_broken_by_taking_up_the_token_of_another() {
+    is_found_out(Mutation::RefreshOthers, &[Law::Access]);
+}
+
+#[test]
+fn access_is_broken_by_a_revocation_that_one_loop_misses() {
+    is_found_out(Mutation::MissRevocations, &[Law::Access]);
+}
+
+#[test]
+fn access_is_broken_by_tokens_that_have_no_name() {
+    is_found_out(Mutation::ForgetTokenIds, &[Law::Access]);
+}
+
+#[test]
+fn closing_is_broken_by_a_seat_that_is_not_given_back() {
+    is_found_out(Mutation::LoseSeats, &[Law::Close, Law::Share]);
+}
+
+#[test]
+fn shares_are_broken_by_a_seat_for_everyone() {
+    is_found_out(Mutation::GiveSeats, &[Law::Share]);
 }

@@ -69,6 +69,11 @@ impl Buffers {
         self.pinned_bytes
     }
 
+    /// Buffers that somebody holds. O(buffers).
+    pub(crate) fn held(&self) -> usize {
+        self.slots.iter().filter(|buffer| buffer.holders > 0).count()
+    }
+
     /// An empty vector, reused where one is spare.
     pub(crate) fn spare(&mut self) -> Vec<u8> {
         self.spares.pop().unwrap_or_default()

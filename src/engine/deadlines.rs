@@ -103,8 +103,16 @@ impl Shard {
         self.timers.set(key.index, due);
     }
 
-    /// When the connection's phase ends by itself, as far as is known now.
+    /// When the connection is to be looked at again, as far as is known now.
     fn due(&self, session: &Session) -> u32 {
+        let is_websocket = session.phase.is_websocket();
+        let expiry = if is_websocket { self.expiry_due(session) } else { None };
+        let rest = session.papers.as_deref().and_then(|papers| papers.rests_until);
+        [expiry, rest].into_iter().flatten().fold(self.phase_due(session), u32::min)
+    }
+
+    /// When the connection's phase ends by itself.
+    fn phase_due(&self, session: &Session) -> u32 {
         let settings = &self.settings;
         let (from, ms) = match &session.phase {
             Phase::Head(reader) if reader.is_idle() && session.served => {
@@ -130,11 +138,7 @@ impl Shard {
                 (session.since, settings.close_timeout_ms)
             }
         };
-        let due = from.saturating_add(u32::try_from(ms.div_ceil(TICK_MS)).unwrap_or(u32::MAX / 2));
-        let is_websocket = session.phase.is_websocket();
-        let expiry = if is_websocket { self.expiry_due(session) } else { None };
-        let rest = session.papers.as_deref().and_then(|papers| papers.rests_until);
-        [expiry, rest].into_iter().flatten().fold(due, u32::min)
+        from.saturating_add(u32::try_from(ms.div_ceil(TICK_MS)).unwrap_or(u32::MAX / 2))
     }
 
     fn handle_due(&mut self, key: ConnKey, tick: u32, now: Now) {
@@ -205,12 +209,16 @@ impl Shard {
                 session.since = tick;
             }
         }
-        let due = match self.sessions.get(key.index, key.generation) {
-            Some(session) => self.due(session),
-            None => tick,
+        let (due, phase_due) = match self.sessions.get(key.index, key.generation) {
+            Some(session) => (self.due(session), self.phase_due(session)),
+            None => (tick, tick),
         };
         if due > tick {
             return Verdict::Later(due);
+        }
+        if phase_due > tick {
+            // A token that ends by a wall clock that has fallen behind: no silence of the peer's.
+            return Verdict::Later(tick + 1);
         }
         let share_ms = self.settings.heartbeat_timeout_ms / u64::from(HEARTBEAT_PINGS);
         let Some(session) = self.session(key) else { return Verdict::End(Disconnect::Internal) };

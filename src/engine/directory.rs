@@ -47,6 +47,11 @@ impl Directory {
         self.users.len()
     }
 
+    /// Users who may still come back, and what is noted of when.
+    pub(super) fn absences(&self) -> usize {
+        self.absent.len().max(self.due.len())
+    }
+
     /// Takes in a connection. True: others are to be told that the user is there.
     fn connect(&mut self, user: &Arc<User>, at: (LoopId, ConnKey), unix_ms: u64) -> bool {
         if !self.users.connect(user, at, unix_ms) {

@@ -3,7 +3,10 @@
 //!
 //! Not here: anything that a loop calls. Invariant: a fault that finds nothing to break says so.
 
-use super::batch::{Batch, Frame, HomeCommand, PastReply, Reply, Run};
+use super::asks::What;
+use super::batch::{Batch, Frame, HomeCommand, PastReply, Question, Reply, Run, Topic};
+use super::seating::SeatAsk;
+use super::sessions::SessionAsk;
 use crate::broker::{ConnKey, Encoding, Form};
 
 /// Publications in the batch that cost credit, and their payload bytes.
@@ -239,6 +242,67 @@ pub fn lose_leaves(batch: &mut Batch) -> bool {
     let before = batch.commands.len();
     batch.commands.retain(|command| !matches!(command, HomeCommand::Leave { .. }));
     batch.commands.len() < before
+}
+
+/// Loses the word that sessions have lost their connections.
+pub fn lose_ends(batch: &mut Batch) -> bool {
+    lose_asks(batch, |what| matches!(what, What::Session(SessionAsk::End(..))))
+}
+
+/// Loses the word that users' connections are gone.
+pub fn lose_offlines(batch: &mut Batch) -> bool {
+    lose_asks(batch, |what| matches!(what, What::Offline))
+}
+
+fn lose_asks(batch: &mut Batch, is_lost: impl Fn(&What) -> bool) -> bool {
+    let before = batch.commands.len();
+    let is_kept = |command: &HomeCommand| match command {
+        HomeCommand::Ask(asked) => !is_lost(&asked.what),
+        HomeCommand::Say(_)
+        | HomeCommand::Done
+        | HomeCommand::Join { .. }
+        | HomeCommand::Leave { .. }
+        | HomeCommand::Seat(_)
+        | HomeCommand::Borrow(_)
+        | HomeCommand::Publish { .. } => true,
+    };
+    batch.commands.retain(is_kept);
+    batch.commands.len() < before
+}
+
+/// Loses the seats that are given back.
+pub fn lose_seats(batch: &mut Batch) -> bool {
+    let before = batch.commands.len();
+    let is_free =
+        |command: &HomeCommand| matches!(command, HomeCommand::Seat(SeatAsk::Free { .. }));
+    batch.commands.retain(|command| !is_free(command));
+    batch.commands.len() < before
+}
+
+/// Gives everyone a seat who asks for one.
+pub fn give_seats(batch: &mut Batch) -> bool {
+    let mut found = false;
+    for reply in &mut batch.replies {
+        if let Reply::Seat { granted, .. } = reply {
+            found |= !*granted;
+            *granted = true;
+        }
+    }
+    found
+}
+
+/// Turns what is to be revoked into a question that is answered and does nothing.
+pub fn miss_revocations(batch: &mut Batch) -> bool {
+    let mut found = false;
+    for question in &mut batch.questions {
+        if let Question::Ask { what, .. } = question
+            && matches!(what, Topic::Revoke(_))
+        {
+            *what = Topic::Health;
+            found = true;
+        }
+    }
+    found
 }
 
 /// Loses the last publication on its way to its home.

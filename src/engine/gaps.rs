@@ -33,6 +33,11 @@ impl Gaps {
         Self { slots: Vec::new(), free: Vec::new() }
     }
 
+    /// Entries, each of a gap in an outbox.
+    pub(crate) const fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// Takes an entry in; its place.
     pub(crate) fn insert(&mut self, missed: Missed) -> u32 {
         match self.free.pop() {

@@ -52,6 +52,11 @@ pub(crate) struct Gathers {
 }
 
 impl Gathers {
+    /// Questions without all their answers.
+    pub(crate) const fn len(&self) -> usize {
+        self.open.len()
+    }
+
     /// When the oldest question is answered with what there is.
     pub(crate) fn next_deadline_ms(&self) -> Option<u64> {
         self.open.first().map(|gather| gather.deadline_ms)

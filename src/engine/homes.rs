@@ -354,6 +354,11 @@ impl Homes {
         self.history_bytes = self.history_bytes + after - before;
     }
 
+    /// What is noted of rooms beside them: their names, and when to look whether they are empty.
+    pub(super) fn notes(&self) -> usize {
+        self.names.len() + self.by_name.len() + self.expiring.len()
+    }
+
     /// Deletes rooms that have been empty for the grace and whose history is; returns how many.
     pub(crate) fn expire(&mut self, now: Now) -> usize {
         let mut deleted = 0;

@@ -69,6 +69,11 @@ impl Members {
         Self { rooms: Table::new(), by_handle: HashTable::new(), total: 0 }
     }
 
+    /// Rooms, once for each encoding, that have members on this loop.
+    pub(crate) fn rooms(&self) -> usize {
+        self.rooms.len().max(self.by_handle.len())
+    }
+
     /// Memberships on this loop.
     pub(crate) const fn total(&self) -> usize {
         self.total

@@ -65,6 +65,7 @@ mod settings;
 mod shard;
 mod shedding;
 mod staging;
+mod sweep;
 mod table;
 mod timers;
 mod told;
@@ -80,3 +81,5 @@ pub use packing::Stopwatch;
 pub use pressure::{MemoryUse, Pressure, Relief};
 pub use settings::{CompressionSettings, NativeSettings, Settings};
 pub use shard::{Action, Admission, Appetite, Notice, Progress, Setup, Shard};
+#[doc(hidden)]
+pub use sweep::Leftovers;

@@ -82,6 +82,12 @@ impl Nodes {
         Self { nodes: Vec::new(), free: NONE, gaps: Gaps::new() }
     }
 
+    /// Links that stand in a queue. O(links).
+    pub(crate) fn taken(&self) -> usize {
+        let free = std::iter::successors(self.get(self.free), |node| self.get(node.next));
+        self.nodes.len() - free.count()
+    }
+
     fn take(&mut self, chunk: Chunk) -> u32 {
         let index = self.free;
         match self.nodes.get_mut(index as usize) {

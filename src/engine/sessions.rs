@@ -65,8 +65,12 @@ impl SessionsAtHome {
         self.sessions.parked()
     }
 
+    /// Sessions that a connection has.
+    pub(super) fn live(&self) -> usize {
+        self.sessions.live()
+    }
+
     /// Connections that wait for a live one to be left behind.
-    #[cfg(test)]
     pub(super) fn claims(&self) -> usize {
         self.claims.len()
     }

@@ -50,6 +50,11 @@ impl Wheel {
         }
     }
 
+    /// Deadlines that are set. O(indices).
+    pub(crate) fn len(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.slot != NONE).count()
+    }
+
     /// Sets the deadline of `index` to tick `due`, in place of any earlier one. One that lies in
     /// ticks that have been looked at fires with the next.
     pub(crate) fn set(&mut self, index: u32, due: u32) {

@@ -43,6 +43,13 @@ pub(crate) enum Notice {
     Volatile,
 }
 
+impl Agenda {
+    /// What is to be done later.
+    pub(super) fn len(&self) -> usize {
+        self.due.len() + self.departures.len()
+    }
+}
+
 impl Homes {
     /// Tells those of a room's members that can be told of notices. `write` appends the JSON.
     pub(crate) fn tell(

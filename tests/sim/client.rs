@@ -4,6 +4,7 @@
 //! says who sent it, which of its messages it is and how long it must be.
 
 use super::Violation;
+use super::bearer::{Bearer, Heard, Way};
 use super::native::{Native, Speech};
 use fanfare::broker::{ConnKey, Disconnect, Gap};
 use fanfare::ws::{
@@ -33,9 +34,13 @@ impl Sig {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
-    Member { echo: bool },
+    Member {
+        echo: bool,
+    },
     Native,
     Poster,
+    /// It shows tokens, and what they grant is what the run is about.
+    Bearer,
 }
 
 /// How the client's kernel takes what it is sent.
@@ -110,11 +115,18 @@ pub(crate) struct Client {
     pub(crate) gone: Option<(Disconnect, Option<u16>)>,
     /// What there is more of a native client.
     pub(crate) native: Option<Box<Native>>,
+    /// What there is more of a client that shows tokens.
+    pub(crate) bearer: Option<Box<Bearer>>,
+    /// Which of the addresses that are counted it comes from.
+    pub(crate) address: Option<u8>,
+    pub(crate) gone_at: u64,
+    /// Fields of its requests that say who it is.
+    pub(crate) pass: String,
     /// What of compression it offers.
     offer: Option<DeflateOffer>,
     packing: Option<Packing>,
     reader: Reader,
-    seen: Vec<u8>,
+    pub(crate) seen: Vec<u8>,
     next: u32,
 }
 
@@ -151,6 +163,10 @@ impl Client {
             close: None,
             gone: None,
             native: None,
+            bearer: None,
+            address: None,
+            gone_at: 0,
+            pass: String::new(),
             reader: Reader::default(),
             seen: Vec::new(),
             next: 0,
@@ -171,8 +187,12 @@ impl Client {
         matches!(self.kind, Kind::Member { .. })
     }
 
-    pub(crate) const fn is_websocket(&self) -> bool {
-        matches!(self.kind, Kind::Member { .. } | Kind::Native)
+    pub(crate) fn is_websocket(&self) -> bool {
+        match self.kind {
+            Kind::Member { .. } | Kind::Native => true,
+            Kind::Poster => false,
+            Kind::Bearer => self.bearer.as_ref().is_some_and(|bearer| bearer.way != Way::Http),
+        }
     }
 
     pub(crate) const fn has_echo(&self) -> bool {
@@ -183,10 +203,20 @@ impl Client {
     pub(crate) fn push_handshake(&mut self, room: &str) {
         let target = match self.kind {
             Kind::Member { echo: false } => format!("/raw/{room}?echo=0"),
-            Kind::Member { echo: true } | Kind::Native | Kind::Poster => format!("/raw/{room}"),
+            Kind::Member { echo: true } | Kind::Native | Kind::Poster | Kind::Bearer => {
+                format!("/raw/{room}")
+            }
         };
+        self.push_upgrade(&target, None);
+    }
+
+    /// Asks for the upgrade at `target`, and says who it is.
+    pub(crate) fn push_upgrade(&mut self, target: &str, subprotocol: Option<&'static str>) {
         let mut request = Vec::new();
-        ws::client_request(&mut request, "broker.test", &target, &KEY, self.offer);
+        let terms = (self.offer, subprotocol);
+        ws::client_request_speaking(&mut request, "broker.test", target, &KEY, terms);
+        request.truncate(request.len() - 2);
+        request.extend(format!("{}\r\n", self.pass).bytes());
         self.wire.extend(request);
     }
 
@@ -198,7 +228,9 @@ impl Client {
         }
         let media = if kind == DataKind::Text { "text/plain" } else { "application/octet-stream" };
         let head = format!(
-            "POST /v1/rooms/{room}/messages HTTP/1.1\r\nHost: broker.test\r\nContent-Type: {media}\r\n"
+            "POST /v1/rooms/{room}/messages HTTP/1.1\r\nHost: broker.test\r\n{}\
+             Content-Type: {media}\r\n",
+            self.pass
         );
         self.wire.extend(head.bytes());
         if chunked && !payload.is_empty() {
@@ -217,14 +249,12 @@ impl Client {
 
     /// Asks for the upgrade of a native client, in the name of its user.
     pub(crate) fn push_native_handshake(&mut self) {
-        let mut request = Vec::new();
-        let terms = (self.offer, self.subprotocol());
-        ws::client_request_speaking(&mut request, "broker.test", "/ws", &KEY, terms);
-        if let Some(user) = self.native.as_ref().and_then(|native| native.user.as_ref()) {
-            request.truncate(request.len() - 2);
-            request.extend(format!("X-User: {user}\r\n\r\n").bytes());
+        if self.pass.is_empty()
+            && let Some(user) = self.native.as_ref().and_then(|native| native.user.as_ref())
+        {
+            self.pass = format!("X-User: {user}\r\n");
         }
-        self.wire.extend(request);
+        self.push_upgrade("/ws", self.subprotocol());
     }
 
     fn subprotocol(&self) -> Option<&'static str> {
@@ -288,6 +318,9 @@ impl Client {
     /// Takes in what its kernel was given.
     pub(crate) fn receive(&mut self, bytes: &[u8]) -> Result<(), Violation> {
         self.seen.extend_from_slice(bytes);
+        if self.bearer.is_some() && !self.receive_responses()? {
+            return Ok(());
+        }
         if !self.is_websocket() {
             return self.read_responses();
         }
@@ -297,6 +330,9 @@ impl Client {
                     self.upgraded = true;
                     self.packing = accepted.deflate.map(Packing::new);
                     self.seen.drain(..accepted.head_bytes);
+                    if let Some(bearer) = &mut self.bearer {
+                        bearer.news.push(Heard::Upgraded);
+                    }
                 }
                 Ok(Decoded::Partial(_)) => return Ok(()),
                 Err(error) => return Err(self.garbled(&format!("no upgrade: {error}"))),
@@ -325,12 +361,11 @@ impl Client {
             match step.message {
                 None => break,
                 Some(Message::Data { kind, payload }) => {
-                    take(
-                        self.id,
-                        (&mut self.native, &mut self.received, &mut self.sizes),
-                        kind,
-                        &payload,
-                    )?;
+                    let parts = (&mut self.native, &mut self.received, &mut self.sizes);
+                    match &mut self.bearer {
+                        Some(bearer) => bearer.news.push(text_of(&payload)),
+                        None => take(self.id, parts, kind, &payload)?,
+                    }
                 }
                 Some(Message::Compressed { kind, payload }) => {
                     let id = self.id;
@@ -338,12 +373,11 @@ impl Client {
                     let packing = self.packing.as_mut().ok_or_else(|| garbled("unagreed on"))?;
                     let inflated = packing.inflater.message(kind, &payload, 1 << 20);
                     let inflated = inflated.map_err(|error| garbled(&error.to_string()))?;
-                    take(
-                        id,
-                        (&mut self.native, &mut self.received, &mut self.sizes),
-                        kind,
-                        inflated,
-                    )?;
+                    let parts = (&mut self.native, &mut self.received, &mut self.sizes);
+                    match &mut self.bearer {
+                        Some(bearer) => bearer.news.push(text_of(inflated)),
+                        None => take(id, parts, kind, inflated)?,
+                    }
                 }
                 Some(Message::Ping(payload)) => {
                     let payload = payload.to_vec();
@@ -393,6 +427,11 @@ impl Client {
     fn garbled(&self, what: &str) -> Violation {
         Violation::garbled(self.id, what)
     }
+}
+
+/// A data message as a client that shows tokens reads it.
+fn text_of(payload: &[u8]) -> Heard {
+    Heard::Text(String::from_utf8_lossy(payload).into_owned())
 }
 
 /// Takes in a data message.

@@ -30,7 +30,7 @@ impl World {
                 match client.kind {
                     Kind::Member { .. } => self.check_member(client, &order)?,
                     Kind::Poster => check_acks(client, &order)?,
-                    Kind::Native => {}
+                    Kind::Native | Kind::Bearer => {}
                 }
             }
             orders.push(order);
@@ -40,6 +40,7 @@ impl World {
                 self.check_native(client, native, &orders)?;
             }
         }
+        self.check_bearers()?;
         self.check_accounts()
     }
 

@@ -3,7 +3,11 @@
 //! Not here: sockets, threads, clocks. Invariant: a seed and a mutation give the same run every
 //! time. `tests/sim.rs` draws operations from a seed; the fuzz target takes them from its input.
 
+mod bearer;
+mod bearer_laws;
+mod bearer_ops;
 mod client;
+mod guard;
 mod laws;
 mod mutation;
 mod native;
@@ -15,6 +19,7 @@ mod rest;
 mod tick;
 mod world;
 
+pub(crate) use bearer::Meetings;
 pub(crate) use mutation::Mutation;
 pub(crate) use native::Met;
 pub(crate) use ops::run;
@@ -41,6 +46,12 @@ pub(crate) enum Law {
     Drain,
     /// What members believe of who is there is so.
     Presence,
+    /// Who may do something can, and nobody else: by what its token grants.
+    Grant,
+    /// Who may come and stay does, and nobody else: by its token's time, and by what is revoked.
+    Access,
+    /// No address has more than its share, or less.
+    Share,
     /// The bytes on a wire are what RFC 6455 and HTTP allow.
     Wire,
 }

@@ -18,6 +18,8 @@ pub(crate) enum Mutation {
     DelayJoins,
     RetargetJoins,
     LoseLeaves,
+    LoseEnds,
+    LoseOfflines,
     LoseCredit,
     DoubleCredit,
     DelayNatives,
@@ -28,6 +30,28 @@ pub(crate) enum Mutation {
     DelayAcks,
     ForgetKeys,
     EchoOwn,
+    /// A loop is not told what is revoked.
+    MissRevocations,
+    /// Publishing needs no grant.
+    GrantPublish,
+    /// Nor does joining.
+    GrantJoin,
+    /// What a token grants is not looked at.
+    ForgetGrants,
+    /// Tokens don't end.
+    IgnoreExpiry,
+    /// They end before their time.
+    ExpireEarly,
+    /// Any key is good.
+    TrustForgers,
+    /// A connection takes up the token of another user.
+    RefreshOthers,
+    /// Tokens can't be revoked by their names.
+    ForgetTokenIds,
+    /// Seats are not given back.
+    LoseSeats,
+    /// Everyone gets a seat.
+    GiveSeats,
     /// The world forgets a gap that it was told of.
     LoseGap,
     /// A native client is not told of a gap.
@@ -48,6 +72,26 @@ pub(crate) enum Mutation {
     ForgetDrain,
 }
 
+impl Mutation {
+    /// Whether only a run with tokens can find it out.
+    pub(crate) const fn is_of_guards(self) -> bool {
+        matches!(
+            self,
+            Self::MissRevocations
+                | Self::GrantPublish
+                | Self::GrantJoin
+                | Self::ForgetGrants
+                | Self::IgnoreExpiry
+                | Self::ExpireEarly
+                | Self::TrustForgers
+                | Self::RefreshOthers
+                | Self::ForgetTokenIds
+                | Self::LoseSeats
+                | Self::GiveSeats
+        )
+    }
+}
+
 impl World {
     /// What a link makes of a batch on its way.
     pub(crate) fn mutate_sent(&mut self, from: usize, to: usize, batch: &mut Batch) {
@@ -58,6 +102,11 @@ impl World {
             Mutation::LosePublish => chance && fault::lose_publish(batch),
             Mutation::DelayJoins => fault::delay_joins(batch),
             Mutation::LoseLeaves => fault::lose_leaves(batch),
+            Mutation::LoseEnds => fault::lose_ends(batch),
+            Mutation::LoseOfflines => fault::lose_offlines(batch),
+            Mutation::MissRevocations => fault::miss_revocations(batch),
+            Mutation::LoseSeats => fault::lose_seats(batch),
+            Mutation::GiveSeats => fault::give_seats(batch),
             Mutation::LoseCredit => fault::lose_credit(batch),
             Mutation::DoubleCredit => fault::double_credit(batch),
             Mutation::ConfuseForms => fault::confuse_forms(batch),
@@ -95,7 +144,15 @@ impl World {
             | Mutation::FeedSilent
             | Mutation::LosePongs
             | Mutation::SleepOn
-            | Mutation::ForgetDrain => false,
+            | Mutation::ForgetDrain
+            | Mutation::GrantPublish
+            | Mutation::GrantJoin
+            | Mutation::ForgetGrants
+            | Mutation::IgnoreExpiry
+            | Mutation::ExpireEarly
+            | Mutation::TrustForgers
+            | Mutation::RefreshOthers
+            | Mutation::ForgetTokenIds => false,
         };
         self.mutations += u32::from(found);
     }

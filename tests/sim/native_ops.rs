@@ -28,6 +28,7 @@ impl World {
         };
         let id = self.open_at(shard, 0, Kind::Native);
         let names: Vec<String> = self.rooms.iter().map(|room| room.name.clone()).collect();
+        self.clients[id].pass = self.pass_for(Kind::Native, user.as_deref(), id);
         self.clients[id].native = Some(Box::new(Native::new(id, speech, user, &names)));
         self.clients[id].push_native_handshake();
         if speech == Speech::Batch {
@@ -229,7 +230,7 @@ impl World {
 
     /// Whether that client may be slow.
     pub(crate) fn may_tire(&self, id: usize) -> bool {
-        !self.is_witness(id)
+        !self.is_witness(id) && self.clients[id].kind != Kind::Bearer
     }
 }
 

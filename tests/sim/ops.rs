@@ -24,6 +24,14 @@ pub(crate) fn run(seed: u64, mutation: Mutation) -> Result<World, Violation> {
         world.apply(op)?;
     }
     world.finish()?;
+    if world.dice.u8(..8) == 0 && !world.is_drained() {
+        world.begin_again()?;
+        for _ in 0..world.dice.u32(5..30) {
+            let op = (world.dice.u8(..), world.dice.u8(..), world.dice.u16(..));
+            world.apply(op)?;
+        }
+        world.finish()?;
+    }
     Ok(world)
 }
 
@@ -31,6 +39,10 @@ impl World {
     /// Lets one thing happen, and then some turns pass.
     pub(crate) fn apply(&mut self, (what, who, amount): Op) -> Result<(), Violation> {
         let who = usize::from(who);
+        if self.guard.is_some() && self.dice.u8(..5) < 2 {
+            self.guard_op(what, who, amount)?;
+            return self.turn();
+        }
         match what {
             0..25 => self.join(who, amount),
             25..50 => self.come(who, amount),
@@ -49,6 +61,11 @@ impl World {
             250..253 => self.pass(u64::from(amount % 2_000))?,
             253..=255 => self.pass(u64::from(amount % 20_000))?,
         }
+        self.turn()
+    }
+
+    /// Some turns pass.
+    fn turn(&mut self) -> Result<(), Violation> {
         for _ in 0..self.dice.u8(..6) {
             self.step(self.now.mono_ms + 40)?;
         }
@@ -81,7 +98,8 @@ impl World {
 
     fn publish(&mut self, who: usize, amount: u16) {
         let Some(id) = self.pick(who, |world, id| {
-            world.clients[id].is_websocket() && world.clients[id].is_present()
+            let client = &world.clients[id];
+            client.is_websocket() && client.is_present() && client.kind != Kind::Bearer
         }) else {
             return;
         };
@@ -218,7 +236,7 @@ impl World {
     }
 
     pub(crate) fn is_witness(&self, id: usize) -> bool {
-        self.rooms[self.clients[id].room].witness == id
+        self.rooms[self.clients[id].room].witness == id || self.is_warden(id)
     }
 
     /// Bytes of a frame or a request.
@@ -226,6 +244,8 @@ impl World {
         match self.clients[id].kind {
             Kind::Member { .. } | Kind::Poster => self.say(id, 100),
             Kind::Native => self.ping_from(id),
+            Kind::Bearer if self.clients[id].is_websocket() => self.ping_from(id),
+            Kind::Bearer => self.clients[id].wire.extend(b"GET / HTTP/1.1\r\n"),
         }
     }
 

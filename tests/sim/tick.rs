@@ -8,7 +8,7 @@ use super::native::Asked;
 use super::world::{PAYLOAD_MAX, World};
 use super::{Law, Mutation, Violation, hold};
 use fanfare::auth::Trust;
-use fanfare::broker::{ConnKey, LoopId};
+use fanfare::broker::{ConnKey, LoopId, PeerAddr};
 use fanfare::engine::{Action, Admission, Appetite, Notice, Progress, fault};
 use fanfare::limits::{CREDIT_BYTES, CREDIT_COMMANDS, OUTBOX_HIGH_WATER_BYTES, OUTGOING_BYTES_MAX};
 use std::io::IoSlice;
@@ -42,6 +42,7 @@ impl World {
         self.take_actions(at)?;
         self.take_notices(at);
         self.check_bounds(at)?;
+        self.see_ends(at);
         self.contexts_met = self.contexts_met.max(self.shards[at].counters().contexts);
         let timeout = self.shards[at].poll_timeout(now);
         let sleeps_on = self.mutation == Mutation::SleepOn && timeout.is_some_and(|ms| ms < 2);
@@ -83,7 +84,11 @@ impl World {
         let shard = &mut self.shards[client.shard];
         if !client.opened {
             client.opened = true;
-            let key = shard.handle_open(Admission::Served, Trust::Proxy, None, now);
+            let key = {
+                let peer = client.address.map(|address| PeerAddr::Ip([address; 16]));
+                let trust = peer.map_or(Trust::Proxy, |_| Trust::Stranger);
+                shard.handle_open(Admission::Served, trust, peer, now)
+            };
             client.key = Some(key);
             client.heard_at = now.mono_ms;
             self.names[client.shard].insert(key, id);
@@ -203,6 +208,8 @@ impl World {
         self.mutate_written(&mut offered[..taken]);
         let client = &mut self.clients[id];
         client.receive(&offered[..taken])?;
+        self.hear(id)?;
+        let client = &mut self.clients[id];
         if taken > 0 && !client.pinged {
             client.heard_at = now.mono_ms;
         }
@@ -233,8 +240,10 @@ impl World {
                     client.key = None;
                     (client.blocked, client.writable_at) = (false, None);
                     client.gone = Some((reason, code));
+                    client.gone_at = now;
                     client.wire.clear();
                     check_heartbeat(client, now)?;
+                    self.check_bearer_gone(id)?;
                 }
             }
         }
@@ -273,6 +282,7 @@ impl World {
                     options.outbox_bytes_max + PAYLOAD_MAX + BESIDE_BYTES
                 }
                 Kind::Native => self.bound_of_native(client),
+                Kind::Bearer => 16 * BESIDE_BYTES,
                 Kind::Poster => OUTBOX_HIGH_WATER_BYTES + BESIDE_BYTES,
             })
             .sum();

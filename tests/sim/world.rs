@@ -5,6 +5,7 @@
 //! loop would see.
 
 use super::client::{Client, Ending, Kernel, Kind};
+use super::guard::{self, Guard};
 use super::{Law, Mutation, Violation, hold};
 use fanfare::auth::Identity;
 use fanfare::broker::{BatchOptions, PresenceMode, PresenceOptions};
@@ -54,6 +55,10 @@ pub(crate) struct World {
     pub(crate) began_ms: u64,
     /// All histories together may be too large, each by itself not.
     pub(crate) scarce_history: bool,
+    /// What it knows of tokens, if the loops want any.
+    pub(crate) guard: Option<Guard>,
+    /// Connections that an address may have; 0 for any number.
+    pub(crate) seats_max: usize,
     /// Most contexts that one loop had at a time.
     pub(crate) contexts_met: u64,
 }
@@ -68,9 +73,18 @@ impl World {
         let rooms: Vec<RoomPlan> =
             (0..dice.usize(1..=4)).map(|n| plan(n, drops, &mut dice)).collect();
         let scarce_history = dice.u8(..6) == 0;
-        let settings = Arc::new(settings(&rooms, scarce_history, &mut dice));
         let mono_ms = dice.u64(..10_000);
         let now = Now { mono_ms, unix_ms: 1_800_000_000_000 + mono_ms };
+        let is_guarded = dice.u8(..3) == 0 || mutation.is_of_guards();
+        let guard = is_guarded.then(|| Guard::new(now, mutation));
+        let mut settings = settings(&rooms, scarce_history, &mut dice);
+        if is_guarded {
+            settings.authority = Arc::new(guard::authority());
+            settings.connections_per_address_max = dice.choice([0, 2, 4]).unwrap_or(0);
+            settings.needs_addresses = true;
+        }
+        let seats_max = settings.connections_per_address_max as usize;
+        let settings = Arc::new(settings);
         let (room_key, epoch_key) = (HashKey([dice.u64(..), 1]), HashKey([dice.u64(..), 2]));
         let shard = |id| {
             let settings = Arc::clone(&settings);
@@ -95,14 +109,26 @@ impl World {
             turns: 0,
             began_ms: mono_ms,
             scarce_history,
+            guard,
+            seats_max,
             contexts_met: 0,
             dice,
         };
-        for room in 0..world.rooms.len() {
-            world.rooms[room].witness = world.open(room, Kind::Member { echo: true });
-        }
-        world.rest()?;
+        world.let_witnesses_in()?;
         Ok(world)
+    }
+
+    pub(crate) fn let_witnesses_in(&mut self) -> Result<(), Violation> {
+        for room in 0..self.rooms.len() {
+            self.rooms[room].witness = self.open(room, Kind::Member { echo: true });
+        }
+        self.rest()?;
+        self.let_wardens_in()
+    }
+
+    /// Whether the loops are going down.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.shards.iter().any(Shard::is_drained)
     }
 
     /// A new connection to any shard; a member asks for its upgrade at once.
@@ -115,6 +141,9 @@ impl World {
         let id = self.clients.len();
         let mut client = Client::new(id, shard, room, kind, self.dice.u8(..));
         client.heard_at = self.now.mono_ms;
+        if matches!(kind, Kind::Member { .. } | Kind::Poster) {
+            client.pass = self.pass_for(kind, None, id);
+        }
         if client.is_member() {
             client.push_handshake(&self.rooms[room].name);
         }
@@ -275,7 +304,9 @@ fn settings(rooms: &[RoomPlan], scarce_history: bool, dice: &mut fastrand::Rng) 
     let pattern = |room: &RoomPlan| {
         (RoomPattern::parse(&room.name).expect("a room's name is a pattern"), room.options)
     };
-    let policies = RoomPolicies::new(RoomOptions::default(), rooms.iter().map(pattern).collect());
+    let mut guarded = RoomOptions::default();
+    guarded.history.age_ms = 10_000;
+    let policies = RoomPolicies::new(guarded, rooms.iter().map(pattern).collect());
     let compression = CompressionSettings {
         threshold_bytes: 32,
         contexts_max: 4,

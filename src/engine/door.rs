@@ -151,6 +151,20 @@ impl Shard {
         }
     }
 
+    /// What a caller is told whose token came to its end while its request was still arriving.
+    pub(super) fn check_still(&self, caller: &Caller, now: Now) -> Option<Response> {
+        let Caller::User(access) = caller else { return None };
+        let token = access.token.as_ref()?;
+        let is_revoked = self.revocations.is_revoked(access.user.id(), token);
+        let has_ended = access.expires_ms().is_some_and(|end_ms| end_ms <= now.unix_ms);
+        let bad = match (is_revoked, has_ended) {
+            (true, _) => BadToken::Revoked,
+            (false, true) => BadToken::Expired,
+            (false, false) => return None,
+        };
+        Some(bad_token(&bad))
+    }
+
     /// Whether the caller may have that done.
     pub(super) fn check_call(&mut self, caller: &Caller, intent: &Intent) -> Result<(), Response> {
         let Caller::User(access) = caller else { return Ok(()) };

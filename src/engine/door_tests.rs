@@ -417,3 +417,40 @@ fn who_is_put_into_rooms_by_its_token_resumes_its_session_and_is_listed_as_the_t
     let told = read(&mut rig, key);
     assert!(told.contains(r#""rooms":[{"type":"room-joined","room":"news""#), "{told}");
 }
+
+#[test]
+fn a_request_that_is_still_arriving_when_its_token_ends_has_no_effect() {
+    for ends in [json!({"user":"ada"}), Value::Null] {
+        let mut rig = rig();
+        let key = rig.open();
+        let bearer = token("ada", 5, None);
+        let head = format!(
+            "POST /v1/rooms/a/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\
+             Authorization: Bearer {bearer}\r\n\r\nh"
+        );
+        rig.shard.handle_bytes(key, &mut head.into_bytes(), rig.now);
+        if ends.is_null() {
+            pass(&mut rig, 5_100);
+        } else {
+            let revocation = crate::api::read_revocation(ends.to_string().as_bytes());
+            rig.shard.apply_revocation(&revocation.expect("it is one"), rig.now);
+        }
+        rig.shard.handle_bytes(key, &mut b"i".to_vec(), rig.now);
+        let answer = read(&mut rig, key);
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        assert_eq!(rig.shard.counters().publications, 0);
+    }
+}
+
+#[test]
+fn a_token_is_not_taken_to_have_ended_by_a_clock_that_has_fallen_behind() {
+    let mut rig = rig();
+    let key = connect(&mut rig, "ada", 60, None);
+    for _ in 0..100 {
+        pass(&mut rig, 600);
+        rig.now.unix_ms -= 4; // Less than what would set the deadlines anew.
+    }
+    assert_eq!(close_code(&mut rig, key), None, "by the wall clock it has 400 ms left");
+    pass(&mut rig, 500);
+    assert_eq!(close_code(&mut rig, key), Some(4001));
+}

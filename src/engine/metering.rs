@@ -7,11 +7,14 @@
 
 use super::batch::{HomeCommand, Reply};
 use super::bucket::{Meter, Rate, Verdict};
+use super::door::Caller;
 use super::lending::{Ask, Claim, Holder, Loan, SharedRates, Take};
 use super::session::Pause;
 use super::shard::Shard;
 use super::timers::tick_of;
+use crate::api::Intent;
 use crate::broker::{ConnKey, LoopId, Now, PeerAddr};
+use crate::http::Head;
 
 /// The rates of all connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -96,6 +99,31 @@ impl Shard {
         let claims = holders.iter().flatten().filter_map(|holder| borrower.enter(holder));
         metered.claims.extend(claims);
         (metered.user, metered.address) = (user.map(Into::into), address);
+    }
+
+    /// Has a request paid for by whoever makes it; says whether it has to be. A server that shows
+    /// its key pays for nothing, and who only looks neither.
+    pub(super) fn meter_caller(
+        &mut self,
+        key: ConnKey,
+        head: &Head<'_>,
+        caller: &Caller,
+        intent: &Intent,
+    ) -> bool {
+        let only_looks = matches!(intent, Intent::Health | Intent::Ready | Intent::Metrics);
+        if !self.is_metered || only_looks {
+            return false;
+        }
+        let user = match caller {
+            Caller::User(access) => Some(access.user.id()),
+            Caller::Server if self.authority.guards_api() && *intent != Intent::Login => {
+                return false;
+            }
+            Caller::Server => None,
+        };
+        let address = self.client_address(key, head);
+        self.meter_as(key, user, address);
+        true
     }
 
     /// Has a connection pay for a message of so many bytes.

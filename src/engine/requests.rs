@@ -357,31 +357,6 @@ impl Shard {
         consumed
     }
 
-    /// Has a request paid for by whoever makes it; says whether it has to be. A server that shows
-    /// its key pays for nothing, and who only looks neither.
-    fn meter_caller(
-        &mut self,
-        key: ConnKey,
-        head: &Head<'_>,
-        caller: &Caller,
-        intent: &Intent,
-    ) -> bool {
-        let only_looks = matches!(intent, Intent::Health | Intent::Ready | Intent::Metrics);
-        if !self.is_metered || only_looks {
-            return false;
-        }
-        let user = match caller {
-            Caller::User(access) => Some(access.user.id()),
-            Caller::Server if self.authority.guards_api() && *intent != Intent::Login => {
-                return false;
-            }
-            Caller::Server => None,
-        };
-        let address = self.client_address(key, head);
-        self.meter_as(key, user, address);
-        true
-    }
-
     /// The loop that a request needs credit at.
     fn home_needed(&self, intent: &Intent) -> Option<LoopId> {
         match intent {
@@ -403,6 +378,9 @@ impl Shard {
     /// Carries out a complete request.
     fn run(&mut self, key: ConnKey, body: Body, now: Now) {
         let Body { intent, caller, exchange, reader, .. } = body;
+        if let Some(response) = self.check_still(&caller, now) {
+            return self.respond(key, &response, exchange, now);
+        }
         match intent {
             Intent::Publish { room, kind, dedupe } => {
                 let (payload, dedupe) = (reader.take(), dedupe.as_deref().unwrap_or_default());

@@ -18,6 +18,9 @@ use std::sync::Arc;
 
 /// By how much the clocks may drift apart before deadlines are set again.
 const DRIFT_MS: u64 = 500;
+/// Where tokens end, the clocks are compared this often: nothing else tells of one that was set, or
+/// that ran on while the machine slept.
+pub(super) const CLOCK_LOOK_MS: u64 = 500;
 
 impl Shard {
     /// Notes what a connection was let in with; guests leave no trace.
@@ -63,6 +66,11 @@ impl Shard {
             self.answer_error(key, &ErrorReply { retry_after_ms: Some(left_ms), ..error });
         }
         false
+    }
+
+    /// Whether the wall clock is to be looked at though nothing else is due.
+    pub(super) fn looks_at_clock(&self) -> bool {
+        self.authority.wants_tokens() && self.sessions.len() > 0
     }
 
     /// Sets the deadlines of tokens again when the wall clock was set.

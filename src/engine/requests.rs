@@ -353,7 +353,10 @@ impl Shard {
             return consumed;
         }
         self.put_phase(key, Phase::Head(HeadReader::default()));
-        self.run(key, *body, now);
+        match self.refuse_late(&body.caller, now) {
+            Some(response) => self.respond(key, &response, body.exchange, now),
+            None => self.run(key, *body, now),
+        }
         consumed
     }
 
@@ -440,6 +443,7 @@ impl Shard {
     fn run_revoke(&mut self, key: ConnKey, body: &[u8], exchange: Exchange, now: Now) {
         match api::read_revocation(body) {
             Ok(revocation) => {
+                let revocation = revocation.as_of(now.unix_ms / 1_000);
                 self.gather(key, exchange, Topic::Revoke(Arc::new(revocation)), now);
             }
             Err(response) => self.respond(key, &response, exchange, now),

@@ -6,10 +6,11 @@
 //! longer than its `exp`, whatever it was forgiven at the door.
 
 use super::asking::plain_error;
-use super::batch::Answer;
-use super::session::{Phase, Session};
+use super::batch::{Answer, Topic};
+use super::session::{Exchange, Phase, Session};
 use super::shard::Shard;
 use super::timers::{TICK_MS, tick_of};
+use crate::api;
 use crate::auth::{Access, BadToken, Revocation};
 use crate::broker::{ConnKey, Disconnect, ErrorCode, Now, Role};
 use crate::limits::TOKEN_WARNING_MS;
@@ -86,6 +87,17 @@ impl Shard {
             if self.session(key).is_some_and(|session| session.papers.is_some()) {
                 self.arm(key);
             }
+        }
+    }
+
+    /// Has every loop do what a request says, and answers it then.
+    pub(super) fn run_revoke(&mut self, key: ConnKey, body: &[u8], exchange: Exchange, now: Now) {
+        match api::read_revocation(body) {
+            Ok(revocation) => {
+                let revocation = revocation.as_of(now.unix_ms / 1_000);
+                self.gather(key, exchange, Topic::Revoke(Arc::new(revocation)), now);
+            }
+            Err(response) => self.respond(key, &response, exchange, now),
         }
     }
 

@@ -440,16 +440,6 @@ impl Shard {
         }
     }
 
-    fn run_revoke(&mut self, key: ConnKey, body: &[u8], exchange: Exchange, now: Now) {
-        match api::read_revocation(body) {
-            Ok(revocation) => {
-                let revocation = revocation.as_of(now.unix_ms / 1_000);
-                self.gather(key, exchange, Topic::Revoke(Arc::new(revocation)), now);
-            }
-            Err(response) => self.respond(key, &response, exchange, now),
-        }
-    }
-
     fn run_publish(
         &mut self,
         key: ConnKey,

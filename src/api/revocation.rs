@@ -7,7 +7,7 @@ use super::fields::{given, read, wrong};
 use crate::auth::{Revocation, RevocationsFull};
 use crate::broker::User;
 use crate::http::Response;
-use crate::limits::{FIELDS_BYTES_MAX, RETRY_AFTER_S};
+use crate::limits::{RETRY_AFTER_S, TOKEN_ID_BYTES_MAX};
 use serde::Deserialize;
 
 /// The last second of the year 9999: what is later was meant in milliseconds.
@@ -36,10 +36,12 @@ pub fn read_revocation(body: &[u8]) -> Result<Revocation, Response> {
             let id = User::check_id(&user).map_err(|rule| wrong(&format!("user: {rule}")))?;
             Ok(Revocation::User { id: id.into(), issued_before_s })
         }
-        (None, Some(token), None) if !token.is_empty() && token.len() <= FIELDS_BYTES_MAX => {
+        (None, Some(token), None) if (1..=TOKEN_ID_BYTES_MAX).contains(&token.len()) => {
             Ok(Revocation::Token { id: token.into() })
         }
-        (None, Some(_), None) => Err(wrong("token: the jti of a token, not empty")),
+        (None, Some(_), None) => {
+            Err(wrong(&format!("token: the jti of a token, 1 to {TOKEN_ID_BYTES_MAX} bytes")))
+        }
         (None, None, Some(s)) => Ok(Revocation::IssuedBefore { s }),
         (None, None, None) | (_, Some(_), _) => {
             Err(wrong(&format!("the body is a JSON object of {known}")))
@@ -102,6 +104,8 @@ mod tests {
             let refused = read_revocation(body.as_bytes()).expect_err(body);
             assert_eq!(status(&refused), 400, "{body}");
         }
+        let long = format!(r#"{{"token":"{}"}}"#, "x".repeat(TOKEN_ID_BYTES_MAX + 1));
+        assert!(read_revocation(long.as_bytes()).is_err(), "no token is called that");
         let slip = read_revocation(br#"{"issuedBefore":1700000000000}"#).expect_err("milliseconds");
         assert!(text(&slip).contains("in seconds"));
     }

@@ -57,6 +57,9 @@ impl Identity {
             Trust::Proxy => {}
         }
         let Some(id) = only(header, fields(header))? else { return Ok(None) };
+        if User::is_reserved(id) {
+            return Err(bad(header, Wrong::Value)); // The broker's own.
+        }
         let role = if self.admins.contains(id) { Role::Admin } else { Role::Member };
         // The id by itself first, so that what is wrong with it is not said of the name.
         let user = User::new(id, id, role).map_err(|BadUser| bad(header, Wrong::Value))?;
@@ -181,6 +184,8 @@ mod tests {
         for (fields, header) in [
             (&[(ID, &b""[..])][..], ID),
             (&[(ID, b"a\tb")], ID),
+            (&[(ID, b"server")], ID),
+            (&[(ID, b"guest-0000000000000001")], ID),
             (&[(ID, b"\xff")], ID),
             (&[(ID, long)], ID),
             (&[(ID, b"a"), (ID, b"a")], ID),

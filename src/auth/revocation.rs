@@ -30,6 +30,20 @@ pub enum Revocation {
     },
 }
 
+impl Revocation {
+    /// The same by the clock of who asked for it, so that it means the same wherever it comes in
+    /// force a moment later.
+    #[must_use]
+    pub fn as_of(self, now_unix_s: u64) -> Self {
+        match self {
+            Self::User { id, issued_before_s: None } => {
+                Self::User { id, issued_before_s: Some(now_unix_s.saturating_add(1)) }
+            }
+            Self::User { .. } | Self::Token { .. } | Self::IssuedBefore { .. } => self,
+        }
+    }
+}
+
 /// There are as many revocations as there may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RevocationsFull;

@@ -236,7 +236,7 @@ impl Shard {
             None => (None, None),
         };
         let recovered = missed.is_some();
-        let newest = join.history.max(u32::from(options.last_value));
+        let newest = join.history.max(u32::from(options.last_value && join.may_read));
         let wanted = missed.unwrap_or_else(|| newest_of(seq, newest));
         let own = (!echo && tag != 0 && recovered).then_some(tag);
         let reading = past.history.read(wanted, own);

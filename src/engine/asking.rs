@@ -289,8 +289,7 @@ impl Shard {
                     self.answer_error(key, &error);
                     return Go::On;
                 }
-                native.tickets = native.tickets.wrapping_add(1);
-                let ticket = native.tickets;
+                let ticket = native.next_ticket();
                 native.rooms.push(Membership {
                     hash,
                     standing: Standing::Pending(Box::new(PendingJoin {
@@ -315,6 +314,7 @@ impl Shard {
             history: wish.history.unwrap_or(0),
             presence: wish.presence.unwrap_or(false),
             echo: wish.echo,
+            may_read: native.access.allows(Grant::History, name),
             may_create: wish.by == By::Us || native.access.allows(Grant::Create, room.as_str()),
         };
         self.ask(key, native, (home, id), (What::Join(join), true), now);
@@ -540,7 +540,7 @@ fn missing_grant(access: &Access, room: &str, wish: &Wish) -> Option<Grant> {
 /// What a request about one room needs to be granted, beside being in it.
 fn grant_for<'a>(ask: &'a Ask<'_>) -> Option<(Grant, &'a str)> {
     match ask {
-        Ask::Typing { room, .. } => Some((Grant::Publish, room)),
+        Ask::Typing { room, .. } | Ask::Receipt { room, .. } => Some((Grant::Publish, room)),
         Ask::Members { room, .. } => Some((Grant::Presence, room)),
         Ask::History { room, .. } => Some((Grant::History, room)),
         Ask::Create { room, .. } => Some((Grant::Create, room)),
@@ -553,7 +553,6 @@ fn grant_for<'a>(ask: &'a Ask<'_>) -> Option<(Grant, &'a str)> {
         | Ask::Publish { .. }
         | Ask::Direct { .. }
         | Ask::Broadcast { .. }
-        | Ask::Receipt { .. }
         | Ask::Presence { .. }
         | Ask::Rooms { .. }
         | Ask::OnlineUsers { .. }

@@ -128,6 +128,8 @@ pub(crate) struct Join {
     pub(crate) history: u32,
     pub(crate) presence: bool,
     pub(crate) echo: Option<bool>,
+    /// Whether it may read what the room keeps: its latest message too.
+    pub(crate) may_read: bool,
     /// Whether the room may be created for it.
     pub(crate) may_create: bool,
 }

@@ -352,8 +352,8 @@ pub(crate) enum Topic {
         prefix: Box<str>,
         after: Option<Box<str>>,
         limit: usize,
-        /// Who may see only what it may join; none for who may see all.
-        access: Option<Arc<Access>>,
+        /// Who asks: it sees what it may join.
+        access: Arc<Access>,
     },
     /// To let nobody in any more by what is revoked, and to close who is.
     Revoke(Arc<Revocation>),

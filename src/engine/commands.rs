@@ -444,7 +444,7 @@ impl Shard {
                     Topic::Metrics => Answer::Counted(Box::new(self.counters())),
                     Topic::Rooms { prefix, after, limit, access } => {
                         let page = (&*prefix, after.as_deref(), limit + 1);
-                        Answer::Rooms(self.page_of_rooms(page, access.as_deref()))
+                        Answer::Rooms(self.page_of_rooms(page, &access))
                     }
                     Topic::Users { after, limit } => {
                         Answer::Users(self.directory.page(after.as_deref(), limit + 1))

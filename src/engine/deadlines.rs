@@ -4,6 +4,7 @@
 //! early is set again. Invariant: every connection has exactly one deadline until it is closed.
 
 use super::credit::is_worth_a_batch;
+use super::expiry::CLOCK_LOOK_MS;
 use super::outbox::Content;
 use super::session::{Pause, Phase, Session};
 use super::shard::Shard;
@@ -90,20 +91,25 @@ impl Shard {
             self.next_session_expiry_ms().map(until),
             self.gathers.next_deadline_ms().map(until),
             self.lender.next_expiry_ms().map(until),
+            self.looks_at_clock().then_some(CLOCK_LOOK_MS),
         ]
         .into_iter()
         .flatten()
         .min()
     }
 
-    /// Sets the deadline that the connection's phase asks for.
+    /// Sets the deadline that the connection's phase asks for. While the process drains, that of a
+    /// WebSocket is its turn to be closed, and stays.
     pub(super) fn arm(&mut self, key: ConnKey) {
         let Some(session) = self.sessions.get(key.index, key.generation) else { return };
+        if self.draining && session.phase.is_websocket() {
+            return;
+        }
         let due = self.due(session);
         self.timers.set(key.index, due);
     }
 
-    /// When the connection is to be looked at again, as far as is known now.
+    /// When something is due on the connection, as far as is known now.
     fn due(&self, session: &Session) -> u32 {
         let is_websocket = session.phase.is_websocket();
         let expiry = if is_websocket { self.expiry_due(session) } else { None };
@@ -111,7 +117,7 @@ impl Shard {
         [expiry, rest].into_iter().flatten().fold(self.phase_due(session), u32::min)
     }
 
-    /// When the connection's phase ends by itself.
+    /// When its phase ends by itself, or wants a sign of life.
     fn phase_due(&self, session: &Session) -> u32 {
         let settings = &self.settings;
         let (from, ms) = match &session.phase {
@@ -209,16 +215,14 @@ impl Shard {
                 session.since = tick;
             }
         }
-        let (due, phase_due) = match self.sessions.get(key.index, key.generation) {
-            Some(session) => (self.due(session), self.phase_due(session)),
+        let (due, next) = match self.sessions.get(key.index, key.generation) {
+            Some(session) => (self.phase_due(session), self.due(session)),
             None => (tick, tick),
         };
         if due > tick {
-            return Verdict::Later(due);
-        }
-        if phase_due > tick {
-            // A token that ends by a wall clock that has fallen behind: no silence of the peer's.
-            return Verdict::Later(tick + 1);
+            // A token that ends now by one clock and not yet by the other is looked at again: that
+            // its deadline has come is no silence of the peer's.
+            return Verdict::Later(next.max(tick.saturating_add(1)));
         }
         let share_ms = self.settings.heartbeat_timeout_ms / u64::from(HEARTBEAT_PINGS);
         let Some(session) = self.session(key) else { return Verdict::End(Disconnect::Internal) };

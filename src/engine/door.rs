@@ -127,6 +127,22 @@ impl Shard {
         }
     }
 
+    /// What has become of a caller's token since it was checked, if that is the end of it: a body
+    /// may take its time.
+    pub(super) fn refuse_late(&mut self, caller: &Caller, now: Now) -> Option<Response> {
+        let Caller::User(access) = caller else { return None };
+        let facts = access.token.as_ref()?;
+        let leeway_ms = self.authority.rules.leeway_s.saturating_mul(1_000);
+        let end_ms = facts.expires_s.saturating_mul(1_000).saturating_add(leeway_ms);
+        let bad = match end_ms <= now.unix_ms {
+            true => BadToken::Expired,
+            false if self.revocations.is_revoked(access.user.id(), facts) => BadToken::Revoked,
+            false => return None,
+        };
+        self.counters.tokens_refused += 1;
+        Some(bad_token(&bad))
+    }
+
     /// Whether somebody, or a guest, may do that in a room.
     pub(super) fn check_grant(
         &mut self,
@@ -149,20 +165,6 @@ impl Shard {
                 grants.is_some_and(|grants| grants.allows(grant, room, ""))
             }
         }
-    }
-
-    /// What a caller is told whose token came to its end while its request was still arriving.
-    pub(super) fn check_still(&self, caller: &Caller, now: Now) -> Option<Response> {
-        let Caller::User(access) = caller else { return None };
-        let token = access.token.as_ref()?;
-        let is_revoked = self.revocations.is_revoked(access.user.id(), token);
-        let has_ended = access.expires_ms().is_some_and(|end_ms| end_ms <= now.unix_ms);
-        let bad = match (is_revoked, has_ended) {
-            (true, _) => BadToken::Revoked,
-            (false, true) => BadToken::Expired,
-            (false, false) => return None,
-        };
-        Some(bad_token(&bad))
     }
 
     /// Whether the caller may have that done.
@@ -189,14 +191,12 @@ impl Shard {
             text.map_err(|_| Response::problem(400, "a token is ASCII"))
         };
         let cookie = self.settings.auth_cookie.as_deref();
-        let places = [
-            bearer(head)?.map(text).transpose()?,
-            head.query_param("token"),
-            cookie.and_then(|name| cookie_in(head, name)).map(text).transpose()?,
-            subprotocol_in(head)?.map(text).transpose()?,
-        ];
-        let mut shown = places.into_iter().flatten();
-        let first = shown.next();
+        let texts = bearer(head)?
+            .into_iter()
+            .chain(cookie.into_iter().flat_map(|name| cookies_in(head, name)))
+            .chain(subprotocols_in(head));
+        let mut shown = texts.map(text).chain(head.query_params("token").flatten().map(Ok));
+        let first = shown.next().transpose()?;
         if shown.next().is_some() { Err(twice()) } else { Ok(first) }
     }
 }
@@ -217,25 +217,21 @@ fn bearer<'a>(head: &Head<'a>) -> Result<Option<&'a [u8]>, Response> {
     Ok(token.filter(|token| !token.is_empty()))
 }
 
-/// The value of a cookie (RFC 6265 §5.4); of several by that name, the first.
-fn cookie_in<'a>(head: &Head<'a>, name: &str) -> Option<&'a [u8]> {
+/// The values of a cookie (RFC 6265 §5.4). There is one, unless someone tosses another.
+fn cookies_in<'a>(head: &Head<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let pairs = head.fields("cookie").flat_map(|field| field.split(|byte| *byte == b';'));
-    let mut values = pairs.filter_map(|pair| {
+    pairs.filter_map(move |pair| {
         let at = pair.iter().position(|byte| *byte == b'=')?;
         let (key, value) = pair.split_at_checked(at)?;
         (key.trim_ascii() == name.as_bytes()).then_some(value.get(1..)?.trim_ascii())
-    });
-    values.next()
+    })
 }
 
-/// The token among the subprotocols: browsers can send it nowhere else.
-fn subprotocol_in<'a>(head: &Head<'a>) -> Result<Option<&'a [u8]>, Response> {
+/// The tokens among the subprotocols: browsers can send it nowhere else.
+fn subprotocols_in<'a>(head: &Head<'a>) -> impl Iterator<Item = &'a [u8]> {
     let offers = head.fields("sec-websocket-protocol");
     let items = offers.flat_map(|offer| offer.split(|byte| *byte == b','));
-    let mut tokens =
-        items.filter_map(|item| item.trim_ascii().strip_prefix(SUBPROTOCOL_TOKEN.as_bytes()));
-    let first = tokens.next();
-    if tokens.next().is_some() { Err(twice()) } else { Ok(first) }
+    items.filter_map(|item| item.trim_ascii().strip_prefix(SUBPROTOCOL_TOKEN.as_bytes()))
 }
 
 /// What who calls the API without a word is told.

@@ -1,7 +1,9 @@
 //! Who comes in, what it may do then, and how long it stays.
 
-use crate::auth::{Authority, IssuedClaims, Secret, Signer, TokenAlg, TokenKeys};
-use crate::broker::{ConnKey, Now, RoomOptions};
+use crate::auth::{
+    Authority, GUEST, Grant, Grants, IssuedClaims, Secret, Signer, TokenAlg, TokenKeys,
+};
+use crate::broker::{ConnKey, Now, RoomOptions, RoomPattern};
 use crate::engine::rig::Rig;
 use crate::engine::settings::Settings;
 use crate::engine::shard::Action;
@@ -419,38 +421,172 @@ fn who_is_put_into_rooms_by_its_token_resumes_its_session_and_is_listed_as_the_t
 }
 
 #[test]
-fn a_request_that_is_still_arriving_when_its_token_ends_has_no_effect() {
-    for ends in [json!({"user":"ada"}), Value::Null] {
-        let mut rig = rig();
+fn clocks_that_differ_by_a_little_close_nobody_before_its_token_ends() {
+    let mut rig = rig();
+    let ada = connect(&mut rig, "ada", 60, None);
+    let bearer = format!("Authorization: Bearer {}\r\n", token("raw", 60, None));
+    let (raw, _) = upgrade(&mut rig, "/raw/a", &bearer);
+    read(&mut rig, raw);
+    rig.now.unix_ms -= 400; // Too little for deadlines to be set again.
+    pass(&mut rig, 59_900);
+    pass(&mut rig, 400);
+    let pings = rig.shard.counters().pings_out;
+    assert_eq!((close_code(&mut rig, ada), close_code(&mut rig, raw), pings), (None, None, 0));
+    pass(&mut rig, 200);
+    assert_eq!([ada, raw].map(|key| close_code(&mut rig, key)), [Some(4001); 2]);
+}
+
+#[test]
+fn where_tokens_end_a_clock_that_was_set_is_noticed_within_a_second() {
+    let mut rig = rig();
+    let (_key, _) = upgrade(&mut rig, "/ws", "");
+    rig.shard.end_tick(rig.now);
+    while rig.shard.poll_dirty().is_some() {}
+    let timeout = rig.shard.poll_timeout(rig.now);
+    assert!(timeout.is_some_and(|ms| ms < 1_000), "{timeout:?}");
+}
+
+#[test]
+fn who_says_who_it_is_during_a_drain_is_closed_when_its_turn_comes() {
+    let mut rig = rig();
+    let (key, _) = upgrade(&mut rig, "/ws", "");
+    let ada = connect(&mut rig, "ada", 600, None);
+    rig.shard.handle_drain(rig.now);
+    let told = say(&mut rig, key, &json!({"type":"auth","token":token("ada", 60, None)}));
+    assert!(told.contains("auth-success"), "{told}");
+    say(&mut rig, ada, &json!({"type":"refresh","token":token("ada", 700, None)}));
+    pass(&mut rig, 500);
+    assert_eq!([key, ada].map(|key| close_code(&mut rig, key)), [Some(1001); 2]);
+}
+
+#[test]
+fn a_token_that_ends_while_a_body_is_on_its_way_publishes_nothing() {
+    let mut rig = rig();
+    let begin = |rig: &mut Rig, seconds: u64| {
         let key = rig.open();
-        let bearer = token("ada", 5, None);
-        let head = format!(
+        let token = token("ada", seconds, None);
+        let request = format!(
             "POST /v1/rooms/a/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\
-             Authorization: Bearer {bearer}\r\n\r\nh"
+             Authorization: Bearer {token}\r\n\r\nh"
         );
-        rig.shard.handle_bytes(key, &mut head.into_bytes(), rig.now);
-        if ends.is_null() {
-            pass(&mut rig, 5_100);
-        } else {
-            let revocation = crate::api::read_revocation(ends.to_string().as_bytes());
-            rig.shard.apply_revocation(&revocation.expect("it is one"), rig.now);
-        }
+        rig.shard.handle_bytes(key, &mut request.into_bytes(), rig.now);
+        key
+    };
+    let finish = |rig: &mut Rig, key| {
         rig.shard.handle_bytes(key, &mut b"i".to_vec(), rig.now);
-        let answer = read(&mut rig, key);
-        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
-        assert_eq!(rig.shard.counters().publications, 0);
+        read(rig, key)
+    };
+    let (short, long) = (begin(&mut rig, 2), begin(&mut rig, 600));
+    rig.now = rig.now.plus_ms(9_000);
+    rig.now.unix_ms += 60_000;
+    let answer = finish(&mut rig, short);
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("expired"), "{answer}");
+    let revocation = crate::auth::Revocation::Token { id: "ada-1".into() };
+    rig.shard.apply_revocation(&revocation, rig.now);
+    let answer = finish(&mut rig, long);
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("revoked"), "{answer}");
+    assert_eq!(rig.shard.counters().publications, 0);
+}
+
+#[test]
+fn a_token_that_is_shown_twice_in_one_place_is_refused_too() {
+    let mut rig = rig();
+    let (one, other) = (token("ada", 60, None), token("bob", 60, None));
+    for (target, fields) in [
+        ("/ws".to_owned(), format!("Cookie: session={one}; session={other}\r\n")),
+        ("/ws".to_owned(), format!("Cookie: session={one}\r\nCookie: session={other}\r\n")),
+        (format!("/ws?token={one}&token={other}"), String::new()),
+        (
+            "/ws".to_owned(),
+            format!("Sec-WebSocket-Protocol: fanfare.v1.json, bearer.{one}, bearer.{other}\r\n"),
+        ),
+    ] {
+        let (_, answer) = upgrade(&mut rig, &target, &fields);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{target} {fields}: {answer}");
     }
 }
 
 #[test]
-fn a_token_is_not_taken_to_have_ended_by_a_clock_that_has_fallen_behind() {
+fn who_may_not_publish_sends_no_receipts_either() {
     let mut rig = rig();
-    let key = connect(&mut rig, "ada", 60, None);
-    for _ in 0..100 {
-        pass(&mut rig, 600);
-        rig.now.unix_ms -= 4; // Less than what would set the deadlines anew.
+    let bob = connect(&mut rig, "bob", 60, None);
+    say(&mut rig, bob, &json!({"type":"join-room","room":"a"}));
+    say(&mut rig, bob, &json!({"type":"room-message","room":"a","content":1}));
+    let key = connect(&mut rig, "ada", 60, Some(json!({"join":["a"]})));
+    say(&mut rig, key, &json!({"type":"join-room","room":"a"}));
+    let receipt = json!({"type":"receipt","room":"a","seq":1,"status":"read"});
+    let told = say(&mut rig, key, &receipt);
+    assert!(told.contains("publish in `a`"), "{told}");
+    assert!(!read(&mut rig, bob).contains("receipt"));
+}
+
+#[test]
+fn a_session_comes_back_with_a_token_that_puts_it_in_rooms_and_with_no_more_than_it_grants() {
+    let mut rig = rig();
+    let signer = Signer::from_secret(TokenAlg::Hs256, None, &secret()).expect("a signer");
+    let connect = |rig: &mut Rig, rooms: Value| {
+        let claims = IssuedClaims {
+            user: "ada".to_owned(),
+            rooms: Some(rooms),
+            autojoin: vec!["news".to_owned()],
+            iat: BEGIN_S,
+            exp: BEGIN_S + 600,
+            ..IssuedClaims::default()
+        };
+        let token = signer.sign(&claims).expect("a token");
+        upgrade(rig, "/ws", &format!("Authorization: Bearer {token}\r\n"))
+    };
+    let (key, answer) = connect(&mut rig, json!({"join":["**"]}));
+    let session = answer.split_once(r#""session":""#).expect("a session").1;
+    let session = session.split('"').next().expect("its id").to_owned();
+    let join = json!({"type":"join-room","room":"a","presence":true});
+    assert!(say(&mut rig, key, &join).contains("ada"));
+    rig.shard.handle_error(key, rig.now);
+    rig.shard.end_tick(rig.now);
+    let (key, _) = connect(&mut rig, json!({"join":["**"],"presence":false}));
+    let told = say(&mut rig, key, &json!({"type":"hello","session":session,"id":1}));
+    rig.shard.end_tick(rig.now);
+    let told = told + &read(&mut rig, key);
+    assert!(told.contains(r#""room":"a""#) && !told.contains("before any room"), "{told}");
+    assert!(!told.contains(r#""presence":["#), "{told}");
+}
+
+#[test]
+fn without_the_grant_a_newcomer_gets_no_latest_message_either() {
+    let mut rig = rig();
+    let options = RoomOptions { last_value: true, ..RoomOptions::default() };
+    let settings = Settings { authority: Arc::clone(&rig.shard.authority), ..Settings::default() };
+    let now = rig.now;
+    rig = Rig::with(options, settings);
+    rig.now = now;
+    let join = json!({"type":"join-room","room":"a"});
+    let bob = connect(&mut rig, "bob", 60, None);
+    say(&mut rig, bob, &join);
+    say(&mut rig, bob, &json!({"type":"room-message","room":"a","content":"secret"}));
+    for (rooms, is_told) in
+        [(json!({"join":["a"]}), true), (json!({"join":["a"],"history":false}), false)]
+    {
+        let key = connect(&mut rig, "ada", 60, Some(rooms));
+        assert_eq!(say(&mut rig, key, &join).contains("secret"), is_told);
     }
-    assert_eq!(close_code(&mut rig, key), None, "by the wall clock it has 400 ms left");
-    pass(&mut rig, 500);
-    assert_eq!(close_code(&mut rig, key), Some(4001));
+}
+
+#[test]
+fn who_needs_no_token_sees_only_rooms_that_its_role_may_join() {
+    let mut authority = Authority::default();
+    let lobby = RoomPattern::parse("lobby").expect("a pattern");
+    authority.roles.set(GUEST, Grants::default().with(Grant::Join, [lobby]));
+    let settings = Settings { authority: Arc::new(authority), ..Settings::default() };
+    let mut rig = Rig::with(RoomOptions::default(), settings);
+    for room in ["lobby", "hidden"] {
+        let key = rig.open();
+        let request = format!(
+            "POST /v1/rooms/{room}/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx"
+        );
+        rig.shard.handle_bytes(key, &mut request.into_bytes(), rig.now);
+        assert!(read(&mut rig, key).starts_with("HTTP/1.1 200 "));
+    }
+    let (key, _) = upgrade(&mut rig, "/ws", "");
+    let told = say(&mut rig, key, &json!({"type":"get-rooms"}));
+    assert!(told.contains("lobby") && !told.contains("hidden"), "{told}");
 }

@@ -6,10 +6,11 @@
 //! longer than its `exp`, whatever it was forgiven at the door.
 
 use super::asking::plain_error;
-use super::batch::Answer;
-use super::session::{Phase, Session};
+use super::batch::{Answer, Topic};
+use super::session::{Exchange, Phase, Session};
 use super::shard::Shard;
 use super::timers::{TICK_MS, tick_of};
+use crate::api;
 use crate::auth::{Access, BadToken, Revocation};
 use crate::broker::{ConnKey, Disconnect, ErrorCode, Now, Role};
 use crate::limits::TOKEN_WARNING_MS;
@@ -18,6 +19,9 @@ use std::sync::Arc;
 
 /// By how much the clocks may drift apart before deadlines are set again.
 const DRIFT_MS: u64 = 500;
+/// Where tokens end, the clocks are compared this often: nothing else tells of one that was set, or
+/// that ran on while the machine slept.
+pub(super) const CLOCK_LOOK_MS: u64 = 500;
 
 impl Shard {
     /// Notes what a connection was let in with; guests leave no trace.
@@ -65,6 +69,11 @@ impl Shard {
         false
     }
 
+    /// Whether the wall clock is to be looked at though nothing else is due.
+    pub(super) fn looks_at_clock(&self) -> bool {
+        self.authority.wants_tokens() && self.sessions.len() > 0
+    }
+
     /// Sets the deadlines of tokens again when the wall clock was set.
     pub(super) fn follow_clock(&mut self, now: Now) {
         let offset_ms = now.unix_ms.saturating_sub(now.mono_ms);
@@ -78,6 +87,17 @@ impl Shard {
             if self.session(key).is_some_and(|session| session.papers.is_some()) {
                 self.arm(key);
             }
+        }
+    }
+
+    /// Has every loop do what a request says, and answers it then.
+    pub(super) fn run_revoke(&mut self, key: ConnKey, body: &[u8], exchange: Exchange, now: Now) {
+        match api::read_revocation(body) {
+            Ok(revocation) => {
+                let revocation = revocation.as_of(now.unix_ms / 1_000);
+                self.gather(key, exchange, Topic::Revoke(Arc::new(revocation)), now);
+            }
+            Err(response) => self.respond(key, &response, exchange, now),
         }
     }
 

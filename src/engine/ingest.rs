@@ -3,7 +3,6 @@
 //! Not here: what a request or a frame means (`requests`, `websocket`). Invariant: input is
 //! consumed in order; what a paused connection can't take yet is kept, at most one receive buffer.
 
-use super::papers::Papers;
 use super::session::{Pause, Phase, Session, Unread};
 use super::shard::{Action, Appetite, Shard};
 use super::timers::tick_of;
@@ -73,23 +72,7 @@ impl Shard {
             if session.pause != Pause::No {
                 return (at, Appetite::Pause);
             }
-            let held = session.papers.as_deref().is_some_and(Papers::holds_something);
-            let holds_something = held
-                || match &session.phase {
-                    Phase::Body(body) => body.done,
-                    Phase::Native(native) => native.held.is_some() || native.has_joins_to_make(),
-                    Phase::Proxied(_)
-                    | Phase::Head(_)
-                    | Phase::Waiting(_)
-                    | Phase::Raw(_)
-                    | Phase::Unauthenticated(_)
-                    | Phase::Echo(_)
-                    | Phase::Closing(_)
-                    | Phase::Linger(_)
-                    | Phase::Finishing
-                    | Phase::Gone => false,
-                };
-            if rest.is_empty() && !holds_something {
+            if rest.is_empty() && !session.holds_something() {
                 return (at, Appetite::More);
             }
             let Some(phase) = self.take_phase(key) else { return (at, Appetite::Pause) };
@@ -179,6 +162,27 @@ impl Shard {
                 self.close_now(key, reason, now);
             }
             Phase::Gone => {}
+        }
+    }
+}
+
+impl Session {
+    /// Whether something of its input waits that its phase takes up again. What waits for a phase
+    /// that is over is nobody's: whoever ends takes nothing up.
+    fn holds_something(&self) -> bool {
+        match &self.phase {
+            Phase::Head(_) => self.holds_head(),
+            Phase::Raw(_) => self.holds_message(),
+            Phase::Body(body) => body.done,
+            Phase::Native(native) => native.held.is_some() || native.has_joins_to_make(),
+            Phase::Proxied(_)
+            | Phase::Waiting(_)
+            | Phase::Unauthenticated(_)
+            | Phase::Echo(_)
+            | Phase::Closing(_)
+            | Phase::Linger(_)
+            | Phase::Finishing
+            | Phase::Gone => false,
         }
     }
 }

@@ -167,3 +167,21 @@ fn who_only_looks_pays_nothing() {
         assert!(read(&mut rig, key).starts_with("HTTP/1.1 200 "), "{target}");
     }
 }
+
+#[test]
+fn a_raw_member_whose_message_waits_can_be_closed_like_any_other() {
+    let mut rig = rig(Rates { connection: TEN, ..Rates::default() });
+    let key = connect(&mut rig, "/raw/a", "ada", [192, 0, 2, 1]);
+    let mut frames = Vec::new();
+    for number in 0..12_u8 {
+        ws::push_masked_frame(&mut frames, Opcode::Binary, &[number], [0; 4]);
+    }
+    rig.shard.handle_bytes(key, &mut frames, rig.now);
+    assert!(rig.shard.session(key).is_some_and(|session| session.holds_message()));
+    rig.shard.handle_drain(rig.now);
+    pass(&mut rig, 500);
+    assert_eq!(rig.shard.session(key).map(|session| session.close_code), Some(1001));
+    rig.shard.handle_error(key, rig.now);
+    while rig.shard.poll_action().is_some() {}
+    assert_eq!(rig.shard.counters().spill_bytes, 0);
+}

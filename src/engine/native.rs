@@ -130,6 +130,12 @@ impl Native {
         }
     }
 
+    /// The ticket of one more join.
+    pub(super) fn next_ticket(&mut self) -> u32 {
+        self.tickets = self.tickets.wrapping_add(1);
+        self.tickets
+    }
+
     /// The encoding in which it gets the rooms that it joins from now on.
     pub(super) fn encoding(&self, encoding: Encoding) -> Encoding {
         let form = match (self.speaks, self.batch) {

@@ -31,10 +31,3 @@ pub(crate) struct Papers {
     /// It was told that its token is about to end.
     pub(crate) warned: bool,
 }
-
-impl Papers {
-    /// Whether something of the connection's input waits here.
-    pub(crate) fn holds_something(&self) -> bool {
-        self.head.is_some() || self.held.is_some()
-    }
-}

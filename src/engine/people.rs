@@ -13,10 +13,10 @@ use super::native::{Go, Native};
 use super::session::{Pause, Phase};
 use super::shard::Shard;
 use super::told::{Notice, json_of};
-use crate::auth::{Access, Grant};
+use crate::auth::{Access, Grant, Ungranted};
 use crate::broker::{
-    ConnKey, ErrorCode, LoopId, Now, PresenceMode, ReceiptStatus, Role, RoomHandle, RoomName,
-    Status, User,
+    ConnKey, ErrorCode, LoopId, Now, PresenceMode, ReceiptStatus, RoomHandle, RoomName, Status,
+    User,
 };
 use crate::limits::{LIST_ENTRIES, STATUSES_PER_TICK_MAX};
 use crate::protocol::json::{self, Ask, ErrorReply, RequestId};
@@ -50,7 +50,7 @@ impl Shard {
             }
             Ask::Rooms { prefix, limit: most, after } => {
                 let prefix = prefix.unwrap_or_default().as_ref().into();
-                let access = native.access.token.is_some().then(|| Arc::clone(&native.access));
+                let access = Arc::clone(&native.access);
                 let (after, limit) = (owned(after), limit(most));
                 let topic = Topic::Rooms { prefix, after, limit, access };
                 self.ask_everywhere(key, native, (id, true), topic, now)
@@ -111,13 +111,11 @@ impl Shard {
         (content, echo): (&str, bool),
         now: Now,
     ) -> Go {
-        match native.user.role() {
-            Role::Admin => {}
-            Role::Guest | Role::Member => {
-                let message = "broadcast: it needs the role admin";
-                self.answer_error(key, &plain_error(ErrorCode::Forbidden, message, id));
-                return Go::On;
-            }
+        if !native.access.grants.is_admin() {
+            self.counters.requests_forbidden += 1;
+            let message = Ungranted { grant: Grant::Admin }.in_room("");
+            self.answer_error(key, &plain_error(ErrorCode::Forbidden, &message, id));
+            return Go::On;
         }
         if !self.check_content(key, id, content) {
             return Go::On;
@@ -286,8 +284,7 @@ impl Shard {
         let (name, hash) = (RoomName::watchers(), self.room_key.name(RoomName::WATCHERS));
         let encoding = self.encoding_in(key, native, name.as_str());
         for home in homes {
-            native.tickets = native.tickets.wrapping_add(1);
-            let ticket = native.tickets;
+            let ticket = native.next_ticket();
             let pending = Box::new(PendingJoin { name: name.clone(), ticket });
             native.rooms.push(Membership {
                 hash,
@@ -331,16 +328,12 @@ impl Shard {
         if native.watches { usize::from(self.loops) } else { 0 }
     }
 
-    /// A page of the rooms at home here.
+    /// A page of the rooms at home here that somebody may join.
     pub(super) fn page_of_rooms(
         &self,
         (prefix, after, limit): (&str, Option<&str>, usize),
-        access: Option<&Access>,
+        access: &Access,
     ) -> Vec<(RoomName, u32)> {
-        let Some(access) = access else {
-            let page = self.homes.page(prefix, after);
-            return page.take(limit).map(|(name, members)| (name.clone(), members)).collect();
-        };
         // Only where there may be something to see is looked at.
         let prefixes = access.join_prefixes();
         let pages = prefixes.iter().filter_map(|granted| match granted.starts_with(prefix) {

@@ -353,7 +353,10 @@ impl Shard {
             return consumed;
         }
         self.put_phase(key, Phase::Head(HeadReader::default()));
-        self.run(key, *body, now);
+        match self.refuse_late(&body.caller, now) {
+            Some(response) => self.respond(key, &response, body.exchange, now),
+            None => self.run(key, *body, now),
+        }
         consumed
     }
 
@@ -378,9 +381,6 @@ impl Shard {
     /// Carries out a complete request.
     fn run(&mut self, key: ConnKey, body: Body, now: Now) {
         let Body { intent, caller, exchange, reader, .. } = body;
-        if let Some(response) = self.check_still(&caller, now) {
-            return self.respond(key, &response, exchange, now);
-        }
         match intent {
             Intent::Publish { room, kind, dedupe } => {
                 let (payload, dedupe) = (reader.take(), dedupe.as_deref().unwrap_or_default());
@@ -412,15 +412,6 @@ impl Shard {
                 let is_ready = !self.draining && !self.is_short_of_memory();
                 self.respond(key, &api::ready(is_ready), exchange, now);
             }
-        }
-    }
-
-    fn run_revoke(&mut self, key: ConnKey, body: &[u8], exchange: Exchange, now: Now) {
-        match api::read_revocation(body) {
-            Ok(revocation) => {
-                self.gather(key, exchange, Topic::Revoke(Arc::new(revocation)), now);
-            }
-            Err(response) => self.respond(key, &response, exchange, now),
         }
     }
 

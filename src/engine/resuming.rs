@@ -101,15 +101,18 @@ impl Resuming {
         }
     }
 
-    /// The rooms, each at the position that the client named, or else at the proven one.
+    /// The rooms, each at the position that the client named, or else at the proven one; where it
+    /// may not read the past, at the proven one in any case.
     /// Those that are not granted any more have answered by that.
-    fn begin(&mut self, mut rooms: Vec<ParkedRoom>, ungranted: Vec<RoomName>) {
+    fn begin(&mut self, mut rooms: Vec<ParkedRoom>, ungranted: Vec<RoomName>, access: &Access) {
         let positions = std::mem::take(&mut self.positions);
         for room in &mut rooms {
             let name = room.name.as_str();
             let after = positions.partition_point(|(named, _)| &**named <= name);
             let named = after.checked_sub(1).and_then(|at| positions.get(at));
-            if let Some((_, position)) = named.filter(|(named, _)| &**named == name) {
+            if let Some((_, position)) = named.filter(|(named, _)| &**named == name)
+                && access.allows(Grant::History, name)
+            {
                 room.position = *position;
             }
         }
@@ -207,7 +210,7 @@ impl Shard {
         native.batch = resuming.batch.unwrap_or(batch);
         native.watches = resuming.watches.unwrap_or(presence);
         self.come_online(key, &native, now);
-        resuming.begin(rooms, ungranted);
+        resuming.begin(rooms, ungranted, &native.access);
         native.resuming = Some(resuming);
         self.cork(key);
         let is_complete = !native.has_joins_to_make();
@@ -242,6 +245,8 @@ impl Shard {
             let Some(ParkedRoom { name, position, echo, presence }) = room.cloned() else {
                 return Pause::Answer;
             };
+            let presence = presence && native.access.allows(Grant::Presence, name.as_str());
+            let may_read = native.access.allows(Grant::History, name.as_str());
             let hash = self.room_key.name(name.as_str());
             let home = home_of(hash, self.loops);
             if !self.may_send_to(home) {
@@ -252,8 +257,7 @@ impl Shard {
             {
                 rejoining.asked += 1;
             }
-            native.tickets = native.tickets.wrapping_add(1);
-            let ticket = native.tickets;
+            let ticket = native.next_ticket();
             let pending = Box::new(PendingJoin { name: name.clone(), ticket });
             let standing = Standing::Pending(pending);
             let (proven, marked) = (0, 0);
@@ -269,9 +273,10 @@ impl Shard {
                 since: Some(position),
                 // Where the history does not reach back far enough, what there is: the client may
                 // have read further than could be proved.
-                history: u32::MAX,
+                history: if may_read { u32::MAX } else { 0 },
                 presence,
                 echo: Some(echo),
+                may_read,
                 may_create: native.access.allows(Grant::Create, name.as_str()),
             };
             let (user, tag, what) = (Arc::clone(&native.user), native.tag, What::Join(join));

@@ -1,8 +1,10 @@
 //! Sessions taken up: one loop and one client at a time, and several loops with batches carried by
 //! hand in every order.
 
-use crate::auth::Trust;
-use crate::broker::{ConnKey, Disconnect, LoopId, Now, RoomName, RoomOptions, RoomPolicies};
+use crate::auth::{Authority, GUEST, Grant, Grants, Trust};
+use crate::broker::{
+    ConnKey, Disconnect, LoopId, Now, RoomName, RoomOptions, RoomPattern, RoomPolicies,
+};
 use crate::engine::batch::Batch;
 use crate::engine::hash::{HashKey, home_of};
 use crate::engine::rig::Rig;
@@ -491,3 +493,26 @@ fn clients_that_are_cut_at_any_time_miss_nothing_and_get_nothing_twice() {
 
 #[path = "resuming_half_tests.rs"]
 mod half;
+
+#[test]
+fn a_resume_reads_no_more_of_a_default_room_than_was_missed_where_the_past_is_not_granted() {
+    let everywhere = || RoomPattern::parse("**").into_iter();
+    let grants = Grants::default().with(Grant::Join, everywhere());
+    let mut authority = Authority::default();
+    authority.roles.set(GUEST, grants.with(Grant::Publish, everywhere()));
+    let mut settings = Settings { authority: Arc::new(authority), ..Settings::default() };
+    settings.native.default_rooms = vec![RoomName::parse("lobby").expect("a name")];
+    let mut rig = Rig::with(RoomOptions::default(), settings);
+    let (speaker, _) = rig.native();
+    let joined = rig.say(speaker, &join("lobby"));
+    rig.say(speaker, &publish("lobby", 1));
+    let (key, session) = rig.native();
+    rig.cut(key);
+    rig.say(speaker, &publish("lobby", 2));
+    let (key, _) = rig.native();
+    let positions = json!({"lobby": {"epoch": joined[0]["epoch"], "seq": 0}});
+    let hello = json!({"type": "hello", "session": session, "positions": positions});
+    let welcome = rig.say(key, &hello);
+    let room = &welcome[0]["rooms"][0];
+    assert_eq!((&room["room"], contents(room)), (&json!("lobby"), vec![2]), "{welcome:?}");
+}

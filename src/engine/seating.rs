@@ -181,9 +181,10 @@ impl Session {
         self.papers.as_deref().is_some_and(|papers| papers.held.is_some())
     }
 
-    /// Whether a complete head waits here.
+    /// Whether a complete head waits here to be looked into.
     pub(crate) fn holds_head(&self) -> bool {
-        self.papers.as_deref().is_some_and(|papers| papers.head.is_some())
+        matches!(self.phase, Phase::Head(_))
+            && self.papers.as_deref().is_some_and(|papers| papers.head.is_some())
     }
 }
 

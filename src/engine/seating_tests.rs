@@ -1,10 +1,13 @@
 //! So many connections of one address and no more, wherever the address is counted.
 
+use super::{address_hash, home_of};
 use crate::auth::{ForwardedHeader, Network, Trust, TrustedProxies};
-use crate::broker::{ConnKey, PeerAddr, RoomOptions};
+use crate::broker::{ConnKey, LoopId, PeerAddr, RoomOptions};
+use crate::engine::hash::HashKey;
 use crate::engine::rig::Rig;
 use crate::engine::settings::Settings;
-use crate::engine::shard::{Action, Admission};
+use crate::engine::shard::{Action, Admission, Setup, Shard};
+use std::sync::Arc;
 
 const PROXY: PeerAddr = PeerAddr::v4([10, 0, 0, 1]);
 
@@ -132,4 +135,52 @@ fn one_too_many_that_says_nothing_is_told_at_once_and_goes() {
         assert!(told.contains("Connection: close"), "{told}");
     }
     assert!(rig.read_all(keys[0]).is_empty());
+}
+
+/// One loop of two, whose other is silent, and an address at home there.
+fn half(most: u32) -> (Rig, PeerAddr) {
+    let mut rig = rig(most);
+    let settings = Arc::clone(&rig.shard.settings);
+    let (room_key, epoch_key) = (HashKey([1, 2]), HashKey([3, 4]));
+    let (id, loops) = (LoopId(0), 2);
+    let setup = Setup { id, loops, room_key, epoch_key, settings, stopwatch: || 0 };
+    rig.shard = Shard::new(setup, rig.now);
+    let peers = (1..=255).map(|last| PeerAddr::v4([192, 0, 2, last]));
+    let home = |peer: &PeerAddr| home_of(address_hash(room_key, peer.bucket().bits()), loops);
+    (rig, peers.into_iter().find(|peer| home(peer) == LoopId(1)).expect("one in two"))
+}
+
+#[test]
+fn who_waits_for_a_seat_that_does_not_come_is_told_and_closed() {
+    for drains in [true, false] {
+        let (mut rig, peer) = half(1);
+        let key = open(&mut rig, peer);
+        assert_eq!(ask(&mut rig, key, ""), "", "the other loop has not answered");
+        assert!(rig.shard.counters().spill_bytes > 0);
+        if drains {
+            rig.shard.handle_drain(rig.now);
+        }
+        for _ in 0..200 {
+            rig.now = rig.now.plus_ms(100);
+            rig.shard.handle_deadlines(rig.now);
+            rig.shard.end_tick(rig.now);
+            rig.read_all(key);
+        }
+        let counters = rig.shard.counters();
+        while rig.shard.poll_action().is_some() {}
+        assert_eq!(rig.shard.counters().connections, 0, "{drains} {counters:?}");
+        assert_eq!(rig.shard.counters().spill_bytes, 0);
+    }
+}
+
+#[test]
+fn whom_a_proxy_speaks_for_is_refused_by_another_loop_once_and_told() {
+    let (mut rig, client) = half(1);
+    let key = open(&mut rig, PROXY);
+    assert_eq!(ask(&mut rig, key, &format!("X-Forwarded-For: {client}\r\n")), "");
+    rig.shard.handle_seat(key, client.bucket(), false);
+    rig.shard.end_tick(rig.now);
+    let answer = String::from_utf8_lossy(&rig.read_all(key)).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    assert_eq!(rig.shard.counters().addresses_refused, 1);
 }

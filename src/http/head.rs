@@ -184,6 +184,11 @@ impl<'a> Head<'a> {
         target::query_param(self.query?, name)
     }
 
+    /// All parameters of the query called `name`, in order; `None` for each that is badly encoded.
+    pub fn query_params(&self, name: &str) -> impl Iterator<Item = Option<Cow<'a, str>>> {
+        target::query_params(self.query.unwrap_or_default(), name)
+    }
+
     /// The host and port that the client means: those of an absolute target, else `Host`.
     pub fn host(&self) -> Option<&'a str> {
         self.host

@@ -114,9 +114,17 @@ pub fn decode_segment(raw: &str) -> Option<Cow<'_, str>> {
 /// The value of the first parameter called `name` in a query, by the rules that browsers build
 /// queries with: `+` is a blank. `None` as for [`decode_segment`].
 pub(super) fn query_param<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    query_params(query, name).next().flatten()
+}
+
+/// All values of that name, in order; `None` for each that is badly encoded.
+pub(super) fn query_params<'a>(
+    query: &'a str,
+    name: &str,
+) -> impl Iterator<Item = Option<Cow<'a, str>>> {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let mut fitting = pairs.filter(|(key, _)| decode_form(key).is_some_and(|key| key == name));
-    fitting.next().and_then(|(_, value)| decode_form(value))
+    let fitting = pairs.filter(move |(key, _)| decode_form(key).is_some_and(|key| key == name));
+    fitting.map(|(_, value)| decode_form(value))
 }
 
 fn decode_form(raw: &str) -> Option<Cow<'_, str>> {

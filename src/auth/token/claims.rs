@@ -34,10 +34,6 @@ pub struct Claims {
     pub facts: TokenFacts,
 }
 
-/// Ids of the broker itself, and of guests: no token's.
-const BROKERS_OWN: &str = "server";
-const GUESTS_OWN: &str = "guest-";
-
 impl Claims {
     /// Reads the claims of a token whose signature is good, and holds them against the rules at
     /// that time.
@@ -125,8 +121,7 @@ fn user(members: &Members<'_>) -> Result<Box<str>, BadToken> {
         (Some(id), _) | (None, Some(id)) => id,
         (None, None) => return Err(wrong),
     };
-    let taken = &*user == BROKERS_OWN || user.starts_with(GUESTS_OWN);
-    if taken || User::check_id(&user).is_err() { Err(wrong) } else { Ok(user) }
+    if User::is_reserved(&user) || User::check_id(&user).is_err() { Err(wrong) } else { Ok(user) }
 }
 
 /// A text, or a whole number as its digits.

@@ -91,10 +91,9 @@ fn answer(request: &str) -> String {
 fn the_document_shows_what_is_answered() {
     let document = include_str!("../../docs/protocols/http.md");
     let blocks: Vec<String> = document
-        // Marked `http auth`: what takes a broker with logins and keys.
-        .split("\n```http")
+        // What is marked `http auth` or `http rates` is replayed on the wire alone.
+        .split("\n```http\n")
         .skip(1)
-        .filter_map(|rest| rest.strip_prefix(" auth").unwrap_or(rest).strip_prefix('\n'))
         .map(|rest| wire(rest.split_once("\n```").expect("a closed block").0))
         .collect();
     assert!(blocks.len() > 10, "the document has examples");

@@ -27,7 +27,7 @@ impl Shard {
     pub fn handle_eof(&mut self, key: ConnKey, now: Now) {
         let Some(session) = self.session(key) else { return };
         session.eof = true;
-        if session.unread.is_some() || session.holds_head() {
+        if session.unread.is_some() || session.holds_input() {
             return; // The end comes after what was not handled yet.
         }
         self.apply_eof(key, now);

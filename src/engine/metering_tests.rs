@@ -185,3 +185,18 @@ fn a_raw_member_whose_message_waits_can_be_closed_like_any_other() {
     while rig.shard.poll_action().is_some() {}
     assert_eq!(rig.shard.counters().spill_bytes, 0);
 }
+
+#[test]
+fn what_waits_to_be_paid_for_is_published_though_its_sender_has_ended_its_half() {
+    let mut rig = rig(Rates { connection: TEN, ..Rates::default() });
+    let key = connect(&mut rig, "/raw/a", "ada", [192, 0, 2, 1]);
+    for number in 0..11_u8 {
+        let mut frame = Vec::new();
+        ws::push_masked_frame(&mut frame, Opcode::Binary, &[number], [0; 4]);
+        rig.shard.handle_bytes(key, &mut frame, rig.now);
+    }
+    rig.shard.handle_eof(key, rig.now);
+    assert_eq!(rig.shard.counters().publications, 10);
+    pass(&mut rig, 1_000);
+    assert_eq!(rig.shard.counters().publications, 11);
+}

@@ -181,6 +181,12 @@ impl Session {
         self.papers.as_deref().is_some_and(|papers| papers.held.is_some())
     }
 
+    /// Whether something that was read waits here: a head, or a message.
+    pub(crate) fn holds_input(&self) -> bool {
+        let held = matches!(&self.phase, Phase::Native(native) if native.held.is_some());
+        held || self.holds_head() || self.holds_message()
+    }
+
     /// Whether a complete head waits here to be looked into.
     pub(crate) fn holds_head(&self) -> bool {
         matches!(self.phase, Phase::Head(_))

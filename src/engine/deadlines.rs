@@ -4,7 +4,6 @@
 //! early is set again. Invariant: every connection has exactly one deadline until it is closed.
 
 use super::credit::is_worth_a_batch;
-use super::expiry::CLOCK_LOOK_MS;
 use super::outbox::Content;
 use super::session::{Pause, Phase, Session};
 use super::shard::Shard;
@@ -91,7 +90,6 @@ impl Shard {
             self.next_session_expiry_ms().map(until),
             self.gathers.next_deadline_ms().map(until),
             self.lender.next_expiry_ms().map(until),
-            self.looks_at_clock().then_some(CLOCK_LOOK_MS),
         ]
         .into_iter()
         .flatten()

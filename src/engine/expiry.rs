@@ -21,7 +21,7 @@ use std::sync::Arc;
 const DRIFT_MS: u64 = 500;
 /// Where tokens end, the clocks are compared this often: nothing else tells of one that was set, or
 /// that ran on while the machine slept.
-pub(super) const CLOCK_LOOK_MS: u64 = 500;
+const CLOCK_LOOK_MS: u64 = 500;
 
 impl Shard {
     /// Notes what a connection was let in with; guests leave no trace.
@@ -69,9 +69,11 @@ impl Shard {
         false
     }
 
-    /// Whether the wall clock is to be looked at though nothing else is due.
-    pub(super) fn looks_at_clock(&self) -> bool {
-        self.authority.wants_tokens() && self.sessions.len() > 0
+    /// Milliseconds after which the shard wants a tick though nothing is due, so that a wall clock
+    /// that was set is seen; `None` where no token can end.
+    pub fn poll_clock_ms(&self) -> Option<u64> {
+        let may_end = self.authority.wants_tokens() && self.sessions.len() > 0;
+        may_end.then_some(CLOCK_LOOK_MS)
     }
 
     /// Sets the deadlines of tokens again when the wall clock was set.

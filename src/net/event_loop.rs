@@ -222,7 +222,8 @@ impl EventLoop {
             (self.shard.poll_timeout(now), self.acceptor.poll_timeout(now.mono_ms));
         let (memory, trim) =
             (self.memory.poll_timeout(now.mono_ms), self.trim.poll_timeout(now.mono_ms));
-        let due = [shard, acceptor, memory, trim, end];
+        let clock = self.shard.poll_clock_ms();
+        let due = [shard, clock, acceptor, memory, trim, end];
         due.into_iter().flatten().min().map(Duration::from_millis)
     }
 

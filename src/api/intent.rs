@@ -42,7 +42,7 @@ pub enum Intent {
         /// The room.
         room: RoomName,
     },
-    /// Get a token for a name and a password; [`super::read_login`] reads the body.
+    /// Get a token for a name and a password; [`super::Credentials::read`] reads the body.
     Login,
     /// Let tokens in no more; [`super::read_revocation`] reads the body.
     Revoke,

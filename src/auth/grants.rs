@@ -34,8 +34,13 @@ const ROOM_GRANTS: usize = 5;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Grants {
     rooms: [Vec<RoomPattern>; ROOM_GRANTS],
+    /// Which of them are given in all rooms, so that most need no look at patterns.
+    everywhere: [bool; ROOM_GRANTS],
     admin: bool,
 }
+
+/// The pattern of all rooms.
+const ALL_ROOMS: &str = "**";
 
 impl Grant {
     /// All that is granted by patterns of rooms.
@@ -89,8 +94,10 @@ impl fmt::Display for Grant {
 impl Grants {
     /// Everything in all rooms; not [`Grant::Admin`].
     pub fn all_rooms() -> Self {
-        let everywhere = || RoomPattern::parse("**").into_iter().collect();
-        Self { rooms: std::array::from_fn(|_| everywhere()), admin: false }
+        let everywhere = || RoomPattern::parse(ALL_ROOMS).into_iter();
+        Grant::OF_ROOMS
+            .into_iter()
+            .fold(Self::default(), |all, grant| all.with(grant, everywhere()))
     }
 
     /// Adds a grant in all rooms that fit one of `patterns`. [`Grant::Admin`] has no rooms.
@@ -100,6 +107,7 @@ impl Grants {
             Some(rooms) => rooms.extend(patterns),
             None => self.admin = true,
         }
+        self.note_everywhere();
         self
     }
 
@@ -119,6 +127,13 @@ impl Grants {
             }
         }
         self.admin |= other.admin;
+        self.note_everywhere();
+    }
+
+    fn note_everywhere(&mut self) {
+        for (everywhere, rooms) in self.everywhere.iter_mut().zip(&self.rooms) {
+            *everywhere = rooms.iter().any(|pattern| pattern.as_str() == ALL_ROOMS);
+        }
     }
 
     /// The patterns of the rooms in which `grant` is given.
@@ -131,7 +146,10 @@ impl Grants {
     /// A room below `user:<id>` is that user's: nobody else is let in, and the user needs no grant
     /// to read it. To publish there is for the user, if granted, and for admins.
     pub fn allows(&self, grant: Grant, room: &str, user: &str) -> bool {
-        let is_granted = || self.patterns(grant).iter().any(|pattern| pattern.matches(room));
+        let is_granted = || {
+            self.everywhere.get(grant as usize).is_some_and(|everywhere| *everywhere)
+                || self.patterns(grant).iter().any(|pattern| pattern.matches(room))
+        };
         match (owner(room), grant) {
             (_, Grant::Admin) => self.admin,
             (None, _) => is_granted(),
@@ -150,11 +168,8 @@ impl Grants {
 
 /// The user whose room that is.
 fn owner(room: &str) -> Option<&str> {
-    let mut segments = room.split(':');
-    if segments.next() != Some(USER_ROOMS) {
-        return None;
-    }
-    segments.next()
+    let below = room.strip_prefix(USER_ROOMS)?.strip_prefix(':')?;
+    below.split(':').next()
 }
 
 #[cfg(test)]

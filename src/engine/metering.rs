@@ -10,7 +10,7 @@ use super::bucket::{Meter, Rate, Verdict};
 use super::door::Caller;
 use super::lending::{Ask, Claim, Holder, Loan, SharedRates, Take};
 use super::session::Pause;
-use super::shard::Shard;
+use super::shard::{Notice, Shard};
 use super::timers::tick_of;
 use crate::api::Intent;
 use crate::broker::{ConnKey, LoopId, Now, PeerAddr};
@@ -133,7 +133,10 @@ impl Shard {
         }
         let toll = self.take_toll(key, bytes, now);
         match toll {
-            Toll::Refuse { .. } | Toll::Close => self.counters.rate_limited += 1,
+            Toll::Refuse { .. } | Toll::Close => {
+                self.counters.rate_limited += 1;
+                self.notice(Notice::RateLimited { key });
+            }
             Toll::Go | Toll::Wait => {}
         }
         toll

@@ -113,6 +113,7 @@ impl Rig {
                 | Notice::Refused { .. }
                 | Notice::TokenRefused { .. }
                 | Notice::AddressFull { .. }
+                | Notice::RateLimited { .. }
                 | Notice::Violation { .. }
                 | Notice::OriginRefused { .. }
                 | Notice::ProxyHeader { .. } => None,

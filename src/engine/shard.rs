@@ -138,6 +138,11 @@ pub enum Notice {
         /// Why.
         bad: BadToken,
     },
+    /// More came than `rates` allow.
+    RateLimited {
+        /// The connection that sent it.
+        key: ConnKey,
+    },
     /// A connection is one too many of its address.
     AddressFull {
         /// The connection.
@@ -180,6 +185,7 @@ impl fmt::Display for Notice {
             Self::Refused { status, .. } => write!(f, "request refused with status {status}"),
             Self::Violation { error, .. } => write!(f, "protocol violation: {error}"),
             Self::TokenRefused { bad, .. } => write!(f, "token refused: {bad}"),
+            Self::RateLimited { .. } => f.write_str("more was sent than rates allow"),
             Self::AddressFull { address, .. } => {
                 write!(f, "{address} has limits.connections_per_address_max connections")
             }

@@ -41,6 +41,7 @@ impl Log {
         | Notice::Violation { key, .. }
         | Notice::TokenRefused { key, .. }
         | Notice::AddressFull { key, .. }
+        | Notice::RateLimited { key }
         | Notice::Gap { key, .. }
         | Notice::OriginRefused { key, .. }
         | Notice::ProxyHeader { key, .. }) = notice;

@@ -1,5 +1,6 @@
 //! Who a connection is, what it may do, and until when.
 
+use super::grants::USER_ROOMS;
 use super::{Grant, Grants};
 use crate::broker::{RoomName, User};
 use std::sync::Arc;
@@ -44,7 +45,7 @@ impl Access {
         let literal = |pattern: &str| pattern.split('*').next().unwrap_or_default().into();
         let mut prefixes: Vec<Box<str>> =
             patterns.map(|pattern| literal(pattern.as_str())).collect();
-        prefixes.push(format!("user:{}", self.user.id()).into());
+        prefixes.push(format!("{USER_ROOMS}:{}", self.user.id()).into());
         prefixes.sort_unstable();
         prefixes.dedup_by(|later, earlier| later.starts_with(&**earlier));
         prefixes

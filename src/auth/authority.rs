@@ -36,8 +36,7 @@ impl Authority {
     /// Checks a token at that time and says what it gives access to.
     pub fn admit(&self, token: &str, now_unix_ms: u64) -> Result<Access, BadToken> {
         let keys = self.keys.as_ref().ok_or(BadToken::NoKeys)?;
-        let claims = keys.verify(token, &self.rules, now_unix_ms)?;
-        Ok(self.access(claims))
+        self.access(keys.verify(token, &self.rules, now_unix_ms)?)
     }
 
     /// Whether `given` is the key of a server. Takes the same time whichever it is.
@@ -65,7 +64,7 @@ impl Authority {
 
     /// Joins what a token says with what its roles grant. A token that names neither rooms nor
     /// roles is a member's.
-    fn access(&self, claims: Claims) -> Access {
+    fn access(&self, claims: Claims) -> Result<Access, BadToken> {
         let Claims { user, username, roles, rooms, autojoin, info, facts } = claims;
         let mut grants = match (&rooms, roles.is_empty()) {
             (None, true) => self.roles.sum([MEMBER]),
@@ -85,21 +84,15 @@ impl Authority {
         let role = if grants.is_admin() { Role::Admin } else { Role::Member };
         let roles = if roles.is_empty() { vec![MEMBER.into()] } else { roles };
         let username = username.as_deref().unwrap_or(&user);
-        // Claims are checked: the guest stands for what can't be.
-        let user = User::new(&user, username, role).unwrap_or_else(|_| User::guest(0));
-        Access {
+        let user = User::new(&user, username, role).map_err(|_| BadToken::BadClaim("sub"))?;
+        Ok(Access {
             user: Arc::new(user),
             roles: roles.into(),
             grants,
             token: Some(facts),
             autojoin: autojoin.into(),
             info,
-        }
-    }
-
-    /// What a server may do that showed its key.
-    pub fn server_grants() -> Grants {
-        Grants::all_rooms().with_admin()
+        })
     }
 }
 

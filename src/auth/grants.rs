@@ -25,7 +25,7 @@ pub enum Grant {
 }
 
 /// The first segment of the rooms of users: `user:42` and what is below it are the user 42's.
-const USER_ROOMS: &str = "user";
+pub(super) const USER_ROOMS: &str = "user";
 
 /// Kinds of grants that are given by patterns of rooms.
 const ROOM_GRANTS: usize = 5;

@@ -176,7 +176,7 @@ impl Shard {
                 return self.refuse(key, &RequestError::Timeout.response(), SendBody::Yes, now);
             }
             Verdict::Unanswered => {
-                let text = "the room's home did not answer in time; try again";
+                let text = "the answer did not come in time; try again";
                 return self.refuse(key, &Response::problem(503, text), SendBody::Yes, now);
             }
         }
